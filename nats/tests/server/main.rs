@@ -1,0 +1,16 @@
+//! Everything against a real nats-server child in a folder of its own.
+
+#![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
+
+mod connecting;
+mod cursor;
+mod durable;
+mod leases;
+mod log;
+mod private_server;
+mod publisher;
+mod rules;
+mod service;
+mod snapshots;
+mod support;
+mod topology;
