@@ -1,0 +1,259 @@
+//! `foreshock detect`: folds MARKET and stores what comes of it in ALERTS.
+//!
+//! Any number of workers do the same at the same time: the broker takes each alert once.
+
+mod rules;
+mod start;
+
+pub(crate) use rules::publish as publish_rules;
+pub(crate) use start::from_the_first;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use detect::{
+    detector::{CODE, Counters, Detected, Detector, Output},
+    rules::Rules,
+};
+use nats::{AlertStored, Bus, Cursor, Record, SaveOutcome, SnapshotHead};
+use schemas::{
+    amount::Usd,
+    id::Id,
+    market::MarketEvent,
+    position::{Created, MarketPosition, Sequence},
+    subject::Stream,
+    wire,
+};
+use serde::Serialize;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::run::{RETRY_PAUSE, host_clock_ms, park};
+
+/// A snapshot is written at most this often (design 4).
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What people see of a worker is brought up to date at most this often.
+const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What people see of a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// It has read everything MARKET held when it started.
+    pub ready: bool,
+    /// The last place of MARKET it has handled, with every output stored.
+    pub position: u64,
+    /// Messages of MARKET it still has to read.
+    pub pending: u64,
+    /// Alerts it was the first to store.
+    pub stored: u64,
+    /// Alerts that were in ALERTS already.
+    pub already_present: u64,
+    /// Messages that could not be decoded and were parked.
+    pub dead: u64,
+    /// Position of the last snapshot.
+    pub snapshot: Option<u64>,
+    /// What the fold counted.
+    pub counters: Fold,
+    /// What each base looks like.
+    pub bases: Vec<Base>,
+}
+
+/// The fold's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "named as in detect::detector::Counters")]
+pub struct Fold {
+    pub liquidations: u64,
+    pub late: u64,
+    pub saturated: u64,
+    pub rules_refused: u64,
+    pub cold: u64,
+}
+
+impl From<Counters> for Fold {
+    fn from(counters: Counters) -> Self {
+        let Counters { liquidations, late, saturated, rules_refused, cold } = counters;
+        Self { liquidations, late, saturated, rules_refused, cold }
+    }
+}
+
+/// One base's window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Base {
+    /// The base asset.
+    pub base: String,
+    /// Its window clock, milliseconds since 1970 UTC, venue time.
+    pub clock: Option<i64>,
+    /// Accepted liquidations in the window.
+    pub count: u64,
+    /// Their sum.
+    pub notional_usd: Usd,
+    /// The tier of the open cascade.
+    pub open_tier: Option<u64>,
+}
+
+/// Runs a worker until `shutdown`.
+///
+/// `configured` are the rules of file and environment, if this worker is configured with any.
+///
+/// # Errors
+/// When the log is not the one it began with (deleted, restored from an older copy), or the rules cannot be read: a new
+/// start sorts that out.
+pub async fn run(
+    bus: Bus,
+    configured: Option<Rules>,
+    status: watch::Sender<Status>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        result = work(&bus, configured, &status) => result,
+        () = shutdown.cancelled() => Ok(()),
+    }
+}
+
+async fn work(bus: &Bus, configured: Option<Rules>, status: &watch::Sender<Status>) -> anyhow::Result<()> {
+    rules::bring_into_force(bus, configured).await.context("the configured rules cannot be brought into force")?;
+    let start = start::find(bus).await.context("the place to start from cannot be found")?;
+    let mut worker = Worker {
+        bus,
+        created: start.created,
+        detector: start.detector,
+        skip_before: start.skip_before,
+        last: start.last,
+        snapshot_at: Instant::now(),
+        snapshot_of: start.last.map(|(position, _)| position),
+        status: Status::default(),
+    };
+    let from = start.from;
+    let mut cursor = Cursor::open(bus, Stream::Market, from, None).await.context("MARKET cannot be read")?;
+    let mut shown = Instant::now();
+    loop {
+        if !worker.status.ready && cursor.pending() == 0 {
+            worker.status.ready = true;
+            info!(from = from.get(), position = worker.status.position, "detector has caught up with MARKET");
+            worker.show(status, 0);
+        }
+        // 1. What is there is handled, 2. else what people see is brought up to date, 3. else a snapshot is due.
+        tokio::select! {
+            biased;
+            record = cursor.next() => {
+                let record = record.context("MARKET cannot be read on")?;
+                worker.handle(&record).await;
+                if shown.elapsed() >= STATUS_INTERVAL {
+                    shown = Instant::now();
+                    worker.show(status, cursor.pending());
+                }
+            }
+            () = tokio::time::sleep(STATUS_INTERVAL) => worker.show(status, cursor.pending()),
+        }
+        worker.save_if_due().await;
+    }
+}
+
+struct Worker<'a> {
+    bus: &'a Bus,
+    created: Created,
+    detector: Detector,
+    /// What fires before this place is in ALERTS already.
+    skip_before: Sequence,
+    /// The last message handled, with the id it was published under.
+    last: Option<(Sequence, Option<Id>)>,
+    snapshot_at: Instant,
+    snapshot_of: Option<Sequence>,
+    status: Status,
+}
+
+impl Worker<'_> {
+    /// Handles one message of MARKET; returns when everything it gave out is stored.
+    async fn handle(&mut self, record: &Record) {
+        match wire::decode::<MarketEvent>(&record.payload) {
+            Ok(event) => self.detector.handle_event(record.sequence, &event),
+            Err(problem) => {
+                self.status.dead += 1;
+                park(self.bus, Stream::Market, record, &problem).await;
+            }
+        }
+        while let Some(output) = self.detector.poll_output() {
+            match output {
+                Output::Alert(detected) if detected.position < self.skip_before => {}
+                Output::Alert(detected) => self.store(&detected).await,
+                Output::RulesRefused { position, version, error } => {
+                    error!(%position, version, %error, "rules cannot be read; the version before stays in force");
+                }
+            }
+        }
+        self.last = Some((record.sequence, record.headers.message_id().and_then(|id| id.parse().ok())));
+        self.status.position = record.sequence.get();
+    }
+
+    /// Stores an alert; the next one only follows when this one is stored or refused as present.
+    async fn store(&mut self, detected: &Detected) {
+        let position = MarketPosition { created: self.created, sequence: detected.position };
+        let alert = &detected.alert;
+        loop {
+            match self.bus.publish_alert(alert, position, detected.evidence, host_clock_ms()).await {
+                Ok(AlertStored::Stored(_)) => {
+                    self.status.stored += 1;
+                    info!(alert_id = %alert.id, kind = alert.kind().as_str(), base = %alert.base, "alert stored");
+                    return;
+                }
+                Ok(AlertStored::AlreadyPresent) => {
+                    self.status.already_present += 1;
+                    return;
+                }
+                Err(problem) if problem.is_retryable() => {
+                    warn!(alert_id = %alert.id, error = %problem, "alert not acknowledged; trying again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(problem) => {
+                    error!(alert_id = %alert.id, error = %problem, "alert cannot be stored");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn save_if_due(&mut self) {
+        let Some((position, Some(id_at_position))) = self.last else { return };
+        if self.snapshot_at.elapsed() < SNAPSHOT_INTERVAL || self.snapshot_of == Some(position) {
+            return;
+        }
+        self.snapshot_at = Instant::now();
+        let head = SnapshotHead { code: CODE.to_owned(), created: self.created, position, id_at_position };
+        match self.bus.save_snapshot(&head, &self.detector.snapshot()).await {
+            Ok(SaveOutcome::Saved) => self.status.snapshot = Some(position.get()),
+            Ok(SaveOutcome::Superseded) => {}
+            Err(problem) => {
+                warn!(error = %problem, "snapshot not written; the one before stays");
+                return;
+            }
+        }
+        self.snapshot_of = Some(position);
+    }
+
+    fn show(&mut self, status: &watch::Sender<Status>, pending: u64) {
+        self.status.pending = pending;
+        self.status.counters = self.detector.counters().into();
+        self.status.bases = self.detector.bases().map(Base::from).collect();
+        status.send_if_modified(|shown| {
+            let modified = *shown != self.status;
+            if modified {
+                shown.clone_from(&self.status);
+            }
+            modified
+        });
+    }
+}
+
+impl From<detect::detector::BaseView<'_>> for Base {
+    fn from(view: detect::detector::BaseView<'_>) -> Self {
+        Self {
+            base: view.base.to_string(),
+            clock: view.clock.map(schemas::time::EventTime::as_millis),
+            count: view.count,
+            notional_usd: view.sum,
+            open_tier: view.open_tier,
+        }
+    }
+}

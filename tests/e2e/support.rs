@@ -1,0 +1,238 @@
+//! A nats-server, the services as processes, the recordings, and what the streams hold.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nats::{Bus, Config, Cursor, Limits, Market, Replicas};
+use schemas::{alert::Alert, delivery::LedgerEvent, position::Sequence, subject::Stream, wire};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_foreshock");
+
+/// How long anything may take before a test gives up: these machines are slow and shared.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) const OKX: &str = "okx_swap_liquidations_2026-03-04_to_05T06.jsonl.gz";
+pub(crate) const BINANCE: &str = "binance_usdm_liquidations_2025-01-26_to_02-06.jsonl.gz";
+pub(crate) const OKX_INSTRUMENTS: &str = "okx_instruments.json";
+
+/// The token and chat of tests; `no_secret_reaches_a_log` looks for the former.
+pub(crate) const TOKEN: &str = "123456:test-token-of-no-bot";
+pub(crate) const CHAT: &str = "4242";
+
+/// Returns a recording. Without the folder a test says loudly that it did not run, and fails in CI.
+pub(crate) fn recording(name: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = std::env::var_os("FORESHOCK_DATA").map_or(beside, PathBuf::from);
+    found(folder.join(name), "the recordings are missing: set FORESHOCK_DATA")
+}
+
+fn nats_server() -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/nats-server");
+    let in_path = std::env::var_os("PATH").unwrap_or_default();
+    let mut in_path = std::env::split_paths(&in_path).map(|folder| folder.join("nats-server"));
+    let path = in_path.find(|path| path.is_file()).unwrap_or(own);
+    found(path, "nats-server is missing: run scripts/setup.sh")
+}
+
+fn found(path: PathBuf, otherwise: &str) -> Option<PathBuf> {
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{otherwise} ({})", path.display());
+    eprintln!("!!! NOT RUN: {otherwise}");
+    None
+}
+
+/// A nats-server with a store of its own, which can be killed and started again on the same port.
+pub(crate) struct Nats {
+    binary: PathBuf,
+    folder: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Nats {
+    pub(crate) fn start() -> Option<Self> {
+        let binary = nats_server()?;
+        let folder = tempfile::tempdir().unwrap();
+        // The port is free now; another process taking it in between would be a bug of the test machine.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Self::spawn(&binary, folder.path(), port);
+        Some(Self { binary, folder, port, child })
+    }
+
+    fn spawn(binary: &Path, folder: &Path, port: u16) -> Child {
+        let mut server = Command::new(binary);
+        server.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(folder);
+        server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.child = Self::spawn(&self.binary, self.folder.path(), self.port);
+    }
+
+    pub(crate) async fn bus(&self, prefix: &str, market: Market) -> Bus {
+        let config = Config {
+            servers: self.url().parse().unwrap(),
+            credentials: None,
+            ca: None,
+            names: prefix.parse().unwrap(),
+            client_name: "test".to_owned(),
+            replicas: Replicas::One,
+            market,
+            limits: Limits::DEFAULT,
+        };
+        Bus::connect(config, &CancellationToken::new()).await.unwrap()
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running service; killed when dropped. What it logs goes to a file.
+pub(crate) struct Service {
+    child: Child,
+    role: String,
+    env: BTreeMap<String, String>,
+    log: PathBuf,
+}
+
+impl Service {
+    pub(crate) fn start(role: &str, env: &BTreeMap<String, String>, log: &Path) -> Self {
+        let child = Self::spawn(role, env, log);
+        Self { child, role: role.to_owned(), env: env.clone(), log: log.to_owned() }
+    }
+
+    fn spawn(role: &str, env: &BTreeMap<String, String>, log: &Path) -> Child {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut command = program();
+        command.arg(role).envs(env).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.spawn().unwrap()
+    }
+
+    /// SIGKILL, and a new start.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = Self::spawn(&self.role, &self.env, &self.log);
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.role, self.log());
+        }
+    }
+}
+
+/// The program with nothing of this machine's environment but where its programs are.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(BINARY);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
+/// Runs a command to its end: exit code, stdout, stderr.
+pub(crate) fn run(args: &[&str], env: &BTreeMap<String, String>) -> (i32, String, String) {
+    let output = program().args(args).envs(env).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+pub(crate) fn env<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Waits until something holds; `what` names it when it never does.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until what `look` sees has not changed for `quiet`, and returns it.
+pub(crate) async fn settled<T: PartialEq>(what: &str, quiet: Duration, mut look: impl AsyncFnMut() -> T) -> T {
+    let began = Instant::now();
+    let (mut seen, mut since) = (look().await, Instant::now());
+    while since.elapsed() < quiet {
+        assert!(began.elapsed() < PATIENCE, "never settled: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = look().await;
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+    }
+    seen
+}
+
+/// Every alert of ALERTS in order, with its payload.
+pub(crate) async fn alerts(bus: &Bus) -> Vec<(Alert, Vec<u8>)> {
+    let mut cursor = Cursor::open(bus, Stream::Alerts, Sequence::new(1), None).await.unwrap();
+    let mut alerts = Vec::new();
+    while let Some(record) = cursor.next_pending().await.unwrap() {
+        alerts.push((wire::decode(&record.payload).unwrap(), record.payload.to_vec()));
+    }
+    alerts
+}
+
+/// Every event of the ledger in order.
+pub(crate) async fn ledger(bus: &Bus) -> Vec<LedgerEvent> {
+    let mut cursor = Cursor::open(bus, Stream::Deliveries, Sequence::new(1), None).await.unwrap();
+    let mut events = Vec::new();
+    while let Some(record) = cursor.next_pending().await.unwrap() {
+        events.push(wire::decode(&record.payload).unwrap());
+    }
+    events
+}
+
+/// What promise (b) compares: everything but what the world around a run decides.
+pub(crate) fn figures(mut alert: Value) -> Value {
+    let fields = alert.as_object_mut().unwrap();
+    fields.remove("coverage");
+    fields.remove("received_at");
+    alert
+}
+
+/// The alerts of `replay --file`, as the program prints them.
+pub(crate) fn replayed_file(args: &[&str]) -> Vec<Value> {
+    let (code, out, err) = run(&[&["replay", "--file"], args].concat(), &BTreeMap::new());
+    assert_eq!(code, 0, "{err}");
+    json_lines(&out)
+}
+
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}

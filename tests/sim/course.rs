@@ -1,0 +1,202 @@
+//! What section 5 of the design promises about every alert and every recipient.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use notify::{
+    caps::{ATTEMPTS_MAX, CHAT_PERIOD, REPEAT_AFTER, TIME_TO_LIVE},
+    failure::Failure,
+    recipient::Recipient,
+};
+use schemas::{
+    alert::{Alert, Kind, Priority},
+    delivery::{Decision, Delivery, LedgerEvent, Outcome},
+    id::Id,
+    name::Base,
+    time::EventTime,
+    wire,
+};
+
+use crate::{
+    bot::{Heard, recipients},
+    world::World,
+};
+
+/// What the ledger and the Bot API know of one alert and one recipient, each in its order.
+#[derive(Debug, Default)]
+struct Course<'a> {
+    events: Vec<&'a Delivery>,
+    calls: Vec<&'a Heard>,
+}
+
+type Courses<'a> = BTreeMap<(Id, Recipient), Course<'a>>;
+
+/// Checks decisions and deliveries.
+pub(crate) fn deliveries_are_as_promised(world: &World) {
+    let alerts = world.alerts.stored.iter().map(|stored| wire::decode::<Alert>(&stored.payload).unwrap());
+    let alerts: BTreeMap<Id, Alert> = alerts.map(|alert| (alert.id, alert)).collect();
+    let courses = courses(world);
+    let mut decisions = BTreeMap::new();
+    for event in world.ledger.events() {
+        if let LedgerEvent::Decision(decision) = event {
+            let before = decisions.insert(decision.alert, decision);
+            assert_eq!(before, None, "an alert has one decision");
+            counts_what_is_stored(decision, &courses);
+        }
+    }
+    assert!(decisions.keys().eq(alerts.keys()), "every alert has a decision, and nothing else");
+    five_minutes_lie_between_messages(world);
+    attempts_keep_the_pace(world);
+    for ((alert, recipient), course) in &courses {
+        let _shown = Shown(recipient, course);
+        course.check(&alerts[alert]);
+    }
+}
+
+fn courses(world: &World) -> Courses<'_> {
+    let mut courses = Courses::new();
+    for event in world.ledger.events() {
+        if let LedgerEvent::Delivery(delivery) = event {
+            courses.entry((delivery.alert, recipient_of(delivery))).or_default().events.push(delivery);
+        }
+    }
+    for call in &world.bot.calls {
+        courses.entry((call.alert, call.recipient.clone())).or_default().calls.push(call);
+    }
+    courses
+}
+
+fn recipient_of(delivery: &Delivery) -> Recipient {
+    Recipient::from_ledger(&delivery.channel, &delivery.recipient).unwrap()
+}
+
+fn counts_what_is_stored(decision: &Decision, courses: &Courses<'_>) {
+    let mut stored = BTreeMap::new();
+    for recipient in recipients() {
+        // What every recipient is spared alike is only counted.
+        let decided = courses.get(&(decision.alert, recipient)).map_or("held:phase", Course::decided);
+        *stored.entry(decided.to_owned()).or_default() += 1;
+    }
+    assert_eq!(decision.recipients, stored, "{decision:?}");
+}
+
+/// Design 5: one message a second and chat.
+fn attempts_keep_the_pace(world: &World) {
+    let mut last = BTreeMap::new();
+    for event in world.ledger.events() {
+        if let LedgerEvent::Delivery(delivery) = event
+            && matches!(delivery.outcome, Outcome::Attempt { .. })
+        {
+            let before = last.insert(recipient_of(delivery), delivery.at);
+            assert!(before.is_none_or(|at| delivery.at - at >= millis(CHAT_PERIOD)), "too fast: {delivery:?}");
+        }
+    }
+}
+
+/// Design 5, rule 6, on the event time that was the largest when an alert was decided.
+fn five_minutes_lie_between_messages(world: &World) {
+    let mut clock = EventTime::from_millis(0);
+    let mut told: BTreeMap<(Recipient, &Base, Kind), (Id, EventTime)> = BTreeMap::new();
+    for event in world.ledger.events() {
+        let delivery = match event {
+            LedgerEvent::Decision(decision) => {
+                clock = clock.max(decision.event_time);
+                continue;
+            }
+            LedgerEvent::Delivery(delivery) => delivery,
+        };
+        clock = clock.max(delivery.event_time);
+        if matches!(delivery.outcome, Outcome::Intent { .. }) {
+            let key = (recipient_of(delivery), &delivery.base, delivery.kind);
+            if let Some((alert, at)) = told.insert(key, (delivery.alert, clock)) {
+                let is_apart = clock.millis_since(at) >= millis(REPEAT_AFTER);
+                assert!(is_apart || alert == delivery.alert, "five minutes after {alert}: {delivery:?}");
+            }
+        }
+    }
+}
+
+/// Prints a course when a check of it fails.
+struct Shown<'a>(&'a Recipient, &'a Course<'a>);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:#?}: {:#?}", self.0, self.1);
+        }
+    }
+}
+
+impl Course<'_> {
+    /// The first thing stored is what was decided.
+    fn decided(&self) -> &str {
+        match self.events.first().map(|event| &event.outcome) {
+            Some(Outcome::Intent { .. }) => "send",
+            Some(Outcome::Limited { reason }) => reason,
+            Some(Outcome::Expired { .. }) => "expired",
+            Some(
+                Outcome::Attempt { .. } | Outcome::Deferred { .. } | Outcome::Sent { .. } | Outcome::Failed { .. },
+            )
+            | None => panic!("nothing was decided"),
+        }
+    }
+
+    fn check(&self, alert: &Alert) {
+        if self.decided() != "send" {
+            assert!(self.calls.is_empty(), "held and sent");
+            return;
+        }
+        assert!(self.attempts() <= ATTEMPTS_MAX as usize, "too many attempts");
+        assert!(self.calls.len() <= self.attempts(), "every call is recorded before it is made");
+
+        let delivered: Vec<_> = self.calls.iter().filter(|call| call.is_delivered).collect();
+        let repeated = delivered.iter().filter(|call| call.is_marked()).count();
+        let first = delivered.len() - repeated;
+        assert!(first <= 1 && repeated <= 1, "delivered {first} times and {repeated} times marked");
+        assert!(alert.priority != Priority::Low || delivered.len() <= 1, "low: at most once");
+
+        let (until, end) = self.events.iter().enumerate().find(|(_, event)| is_end(&event.outcome)).expect("it ends");
+        let is_sent = self.events.iter().any(|event| matches!(event.outcome, Outcome::Sent { .. }));
+        assert!(!is_sent || !delivered.is_empty(), "sent and not delivered");
+        let so_far = Course { events: self.events[..until].to_vec(), calls: self.calls.clone() };
+        assert!(so_far.may_end(end, alert), "given up too early");
+    }
+
+    /// Whether this end is one that the contract allows after what happened.
+    fn may_end(&self, end: &Delivery, alert: &Alert) -> bool {
+        let is_past = end.at - alert.event_time.as_millis() > millis(TIME_TO_LIVE);
+        let is_spent = self.attempts() == ATTEMPTS_MAX as usize;
+        match &end.outcome {
+            Outcome::Sent { .. } => true,
+            Outcome::Expired { .. } => is_past,
+            Outcome::Failed { reason } if reason == "failed:ambiguous" => {
+                let is_deferral = |event: &&&Delivery| matches!(event.outcome, Outcome::Deferred { .. });
+                let unknown = self.attempts() - self.events.iter().filter(is_deferral).count();
+                is_spent || unknown >= 2 || is_past || alert.priority == Priority::Low
+            }
+            Outcome::Failed { reason } => {
+                self.calls.iter().filter_map(|call| call.answer.as_ref().err()).any(|failure| {
+                    let is_final = matches!(failure, Failure::Refused(_) | Failure::Unauthorized);
+                    *reason == format!("failed:{}", failure.reason()) && (is_final || is_spent)
+                })
+            }
+            Outcome::Intent { .. } | Outcome::Limited { .. } | Outcome::Attempt { .. } | Outcome::Deferred { .. } => {
+                false
+            }
+        }
+    }
+
+    fn attempts(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event.outcome, Outcome::Attempt { .. })).count()
+    }
+}
+
+const fn is_end(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Sent { .. } | Outcome::Failed { .. } | Outcome::Expired { .. } => true,
+        Outcome::Intent { .. } | Outcome::Limited { .. } | Outcome::Attempt { .. } | Outcome::Deferred { .. } => false,
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap()
+}
