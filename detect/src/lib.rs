@@ -11,5 +11,6 @@ pub mod detector;
 pub mod rules;
 
 mod episode;
+mod open_interest;
 mod record;
 mod window;

@@ -263,6 +263,11 @@ impl OiRule {
             self.confirm,
         )
     }
+
+    /// Returns the digest of this section, as alerts carry it.
+    pub fn digest(&self) -> Id {
+        Id::of("section", &["oi", &self.to_toml()])
+    }
 }
 
 /// Reads the keys of one section, collecting mistakes; a key in error yields a placeholder that is never used.

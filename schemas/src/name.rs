@@ -69,6 +69,18 @@ name! {
     }
 }
 
+/// What the names of external venues begin with: those that another service collects and hands on, `ext-gate`.
+///
+/// They are shown and never confirm an explosion beside a venue that is read directly.
+pub const EXTERNAL_PREFIX: &str = "ext-";
+
+impl Venue {
+    /// Whether another service collects this venue and hands it on.
+    pub fn is_external(&self) -> bool {
+        self.as_str().starts_with(EXTERNAL_PREFIX)
+    }
+}
+
 name! {
     /// A base asset as the venue names it, upper case where it has case: `BTC`, `1000PEPE`, `币安人生`.
     Base, "base asset (1 to 64 bytes, no spaces)", is_name
@@ -103,6 +115,12 @@ mod tests {
         for text in ["", "Binance", "a.b", "a b", "abcdefghijklmnopqrstuvwxyz0123456"] {
             assert!(text.parse::<Venue>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_external_venue_is_known_by_its_prefix() {
+        assert!("ext-gate".parse::<Venue>().unwrap().is_external());
+        assert!(!"binance".parse::<Venue>().unwrap().is_external());
     }
 
     #[test]

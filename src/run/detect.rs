@@ -67,14 +67,41 @@ pub struct Fold {
     pub liquidations: u64,
     pub late: u64,
     pub saturated: u64,
+    pub oi_samples: u64,
+    pub oi_stale: u64,
+    pub oi_glitches: u64,
+    pub oi_resized: u64,
+    pub oi_ignored: u64,
     pub rules_refused: u64,
     pub cold: u64,
 }
 
 impl From<Counters> for Fold {
     fn from(counters: Counters) -> Self {
-        let Counters { liquidations, late, saturated, rules_refused, cold } = counters;
-        Self { liquidations, late, saturated, rules_refused, cold }
+        let Counters {
+            liquidations,
+            late,
+            saturated,
+            oi_samples,
+            oi_stale,
+            oi_glitches,
+            oi_resized,
+            oi_ignored,
+            rules_refused,
+            cold,
+        } = counters;
+        Self {
+            liquidations,
+            late,
+            saturated,
+            oi_samples,
+            oi_stale,
+            oi_glitches,
+            oi_resized,
+            oi_ignored,
+            rules_refused,
+            cold,
+        }
     }
 }
 
@@ -91,6 +118,19 @@ pub struct Base {
     pub notional_usd: Usd,
     /// The tier of the open cascade.
     pub open_tier: Option<u64>,
+    /// Its open interest, once there is a sample.
+    pub open_interest: Option<OpenInterest>,
+}
+
+/// One base's open interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenInterest {
+    /// Venues with a sample that is not stale.
+    pub venues: u32,
+    /// Their newest open interest together.
+    pub usd: Usd,
+    /// Venue time of the newest sample, milliseconds since 1970 UTC.
+    pub newest: i64,
 }
 
 /// Runs a worker until `shutdown`.
@@ -115,6 +155,7 @@ pub async fn run(
 async fn work(bus: &Bus, configured: Option<Rules>, status: &watch::Sender<Status>) -> anyhow::Result<()> {
     rules::bring_into_force(bus, configured).await.context("the configured rules cannot be brought into force")?;
     let start = start::find(bus).await.context("the place to start from cannot be found")?;
+    let restored = start.last.map(|(position, _)| position.get());
     let mut worker = Worker {
         bus,
         created: start.created,
@@ -123,7 +164,7 @@ async fn work(bus: &Bus, configured: Option<Rules>, status: &watch::Sender<Statu
         last: start.last,
         snapshot_at: Instant::now(),
         snapshot_of: start.last.map(|(position, _)| position),
-        status: Status::default(),
+        status: Status { position: restored.unwrap_or_default(), snapshot: restored, ..Status::default() },
     };
     let from = start.from;
     let mut cursor = Cursor::open(bus, Stream::Market, from, None).await.context("MARKET cannot be read")?;
@@ -254,6 +295,11 @@ impl From<detect::detector::BaseView<'_>> for Base {
             count: view.count,
             notional_usd: view.sum,
             open_tier: view.open_tier,
+            open_interest: view.open_interest.map(|held| OpenInterest {
+                venues: held.venues,
+                usd: held.usd,
+                newest: held.newest.as_millis(),
+            }),
         }
     }
 }

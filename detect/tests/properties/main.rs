@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod long;
+mod open_interest;
 mod reference;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use detect::{
     detector::{Detected, Detector, Start},
@@ -13,11 +15,11 @@ use detect::{
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use schemas::{
-    alert::Finding,
+    alert::{Finding, Kind},
     amount::{Price, Quantity, Usd},
     id::Id,
-    market::{Feed, Liquidation, MarketEvent, Origin, PriceKind, Reported, Rules, Side},
-    name::Venue,
+    market::{Feed, Liquidation, MarketEvent, OpenInterest, Origin, PriceKind, Reported, Rules, Side, VERSION},
+    name::{Instrument, Venue},
     position::Sequence,
     time::{EventTime, ReceivedAt},
 };
@@ -28,9 +30,12 @@ const START_MS: i64 = 1_772_634_675_209;
 
 /// Rules small enough that random input opens, escalates and ends many cascades.
 const EAGER: &str = "[liquidation.BTC]\nsingle_usd=90000\ncascade_count=3\ncascade_usd=60000\nwindow=\"30s\"\n\
-    [liquidation.ETH]\nsingle_usd=50000\ncascade_count=2\ncascade_usd=40000\nwindow=\"10s\"\n";
+    [liquidation.ETH]\nsingle_usd=50000\ncascade_count=2\ncascade_usd=40000\nwindow=\"10s\"\n\
+    [oi.BTC]\nchange_pct=6\nwindow=\"3m\"\nmin_usd=10000\nconfirm=2\n\
+    [oi.ETH]\nchange_pct=4.5\nwindow=\"90s\"\nmin_usd=5000\nconfirm=1\n";
 const WIDER: &str = "[liquidation.BTC]\nsingle_usd=9000\ncascade_count=4\ncascade_usd=120000\nwindow=\"2m\"\n\
-    [liquidation.default]\nsingle_usd=50000\ncascade_count=2\ncascade_usd=40000\nwindow=\"5m\"\n";
+    [liquidation.default]\nsingle_usd=50000\ncascade_count=2\ncascade_usd=40000\nwindow=\"5m\"\n\
+    [oi.BTC]\nchange_pct=3\nwindow=\"7m\"\nmin_usd=1\nconfirm=1\n";
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -46,6 +51,16 @@ enum Step {
     /// The event `back` places before, once more.
     Duplicate {
         back: usize,
+    },
+    /// A sample `per_mille` from the one before, of which one in a while is far off or of another contract size.
+    Sample {
+        base: usize,
+        venue: usize,
+        second: bool,
+        forward_ms: i64,
+        back_ms: i64,
+        per_mille: i64,
+        resize: bool,
     },
     Alive {
         venue: usize,
@@ -70,8 +85,29 @@ fn step() -> impl Strategy<Value = Step> {
             digits,
         },
     );
+    let forward = prop_oneof![4 => 0_i64..15_000, 1 => 15_000_i64..70_000];
+    let back = prop_oneof![6 => Just(0_i64), 1 => 0_i64..60_000];
+    let per_mille = prop_oneof![
+        12 => -60_i64..60,
+        4 => -200_i64..250,
+        1 => prop_oneof![Just(-900_i64), Just(-500), Just(1_000), Just(5_000)],
+    ];
+    let resize = prop_oneof![30 => Just(false), 1 => Just(true)];
+    let base = prop_oneof![4 => Just(0_usize), 1 => 1_usize..3];
+    let sample = (base, 0_usize..4, any::<bool>(), forward, back, per_mille, resize).prop_map(
+        |(base, venue, second, forward_ms, back_ms, per_mille, resize)| Step::Sample {
+            base,
+            venue,
+            second: second && venue == 2,
+            forward_ms,
+            back_ms,
+            per_mille,
+            resize,
+        },
+    );
     prop_oneof![
         30 => liquidation,
+        40 => sample,
         3 => (1_usize..20).prop_map(|back| Step::Duplicate { back }),
         12 => (0_usize..3, 0_i64..9_000).prop_map(|(venue, lag_ms)| Step::Alive { venue, lag_ms }),
         1 => (0_usize..3).prop_map(Step::Rules),
@@ -80,9 +116,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The log that the steps make: every id once, as MARKET holds it.
 fn log(steps: &[Step]) -> Vec<MarketEvent> {
-    let venues = ["binance", "bybit", "okx"].map(|venue| venue.parse::<Venue>().unwrap());
+    let venues = ["binance", "bybit", "okx", "ext-gate"].map(|venue| venue.parse::<Venue>().unwrap());
     let mut log = vec![MarketEvent::Rules(Rules::new(1, Origin::Config, EAGER.to_owned()))];
     let mut now = START_MS;
+    let mut levels: BTreeMap<(usize, usize, bool), (i64, i64)> = BTreeMap::new();
     for (n, step) in steps.iter().enumerate() {
         log.push(match step {
             Step::Liquidation { base, venue, short, forward_ms, back_ms, cents, digits } => {
@@ -102,6 +139,29 @@ fn log(steps: &[Step]) -> Vec<MarketEvent> {
                 let received_at = ReceivedAt::from_millis(now + 7);
                 MarketEvent::Liquidation(Liquidation::new(reported, &[&n.to_string()], 1, received_at))
             }
+            Step::Sample { base, venue, second, forward_ms, back_ms, per_mille, resize } => {
+                now += forward_ms;
+                let name = ["BTC", "ETH", "SOL"][*base];
+                let (level, size) = levels.entry((*base, *venue, *second)).or_insert((10_000, 1));
+                if *resize {
+                    (*level, *size) = (*level * *size * 10 / 7, 7 - *size);
+                }
+                let told = (*level + *level * per_mille / 1_000).max(1);
+                // What is far off is a glitch as often as it stays.
+                if per_mille.abs() < 400 || n % 2 == 0 {
+                    *level = told.clamp(100, 10_000_000);
+                }
+                let event_time = EventTime::from_millis(now - back_ms);
+                let figures = Figures { contracts: told, coins: told * *size, mark: 900 + (n as i64 * 37) % 200 };
+                MarketEvent::OpenInterest(sample(
+                    &venues[*venue],
+                    &format!("{name}-{second}"),
+                    (name, n as i64),
+                    event_time,
+                    [60_000, 90_000, 60_000, 45_000][*venue],
+                    &figures,
+                ))
+            }
             Step::Duplicate { back } => log[log.len() - back.min(&log.len())].clone(),
             Step::Alive { venue, lag_ms } => {
                 let tick = (now - lag_ms).div_euclid(5_000) * 5_000;
@@ -116,6 +176,41 @@ fn log(steps: &[Step]) -> Vec<MarketEvent> {
     let mut seen = BTreeSet::new();
     log.retain(|event| seen.insert(event.id()));
     log
+}
+
+struct Figures {
+    contracts: i64,
+    /// In thousandths.
+    coins: i64,
+    mark: i64,
+}
+
+/// A sample of `instrument` of (base, slot).
+fn sample(
+    venue: &Venue,
+    instrument: &str,
+    (base, slot): (&str, i64),
+    event_time: EventTime,
+    interval_ms: u32,
+    figures: &Figures,
+) -> OpenInterest {
+    let instrument: Instrument = instrument.parse().unwrap();
+    let coins = Quantity::new(Decimal::new(figures.coins, 3)).unwrap();
+    let mark_price = Price::new(figures.mark.into()).unwrap();
+    OpenInterest {
+        v: VERSION,
+        id: OpenInterest::id_of(venue, &instrument, slot),
+        venue: venue.clone(),
+        instrument,
+        base: base.parse().unwrap(),
+        contracts: Quantity::new(figures.contracts.into()).unwrap(),
+        coins,
+        mark_price,
+        notional_usd: Usd::notional(mark_price, coins).unwrap(),
+        interval_ms,
+        event_time,
+        received_at: ReceivedAt::from_millis(event_time.as_millis() + 900),
+    }
 }
 
 fn position(index: usize) -> Sequence {
@@ -177,14 +272,17 @@ proptest! {
         let mut detector = Detector::new(Start::Trimmed);
         detector.handle_event(position(0), &log[0]);
         let trimmed: BTreeSet<_> = fold(&mut detector, &log, cut).iter().map(place).collect();
-        let Some(first) = log[cut..].iter().find_map(event_time) else { return Ok(()) };
+        let is_sample = |event: &&MarketEvent| matches!(event, MarketEvent::OpenInterest(_));
+        let heard = log[cut..].iter().filter(|event| !is_sample(event));
+        let Some(first) = heard.filter_map(event_time).next() else { return Ok(()) };
 
         let whole_places: BTreeSet<_> = whole.iter().map(place).collect();
         prop_assert!(trimmed.is_subset(&whole_places));
         let warm = first.plus_millis(300_000);
         let is_cold = |detected: &Detected| detected.alert.event_time < warm;
         let cold_episodes: BTreeSet<_> = whole.iter().filter(|one| is_cold(one)).filter_map(episode).collect();
-        for detected in whole.iter().filter(|one| !is_cold(one)) {
+        let is_open_interest = |detected: &Detected| detected.alert.kind() == Kind::OiExplosion;
+        for detected in whole.iter().filter(|one| !is_cold(one) && !is_open_interest(one)) {
             // What belongs to an episode that opened before stays silent, and so does a single inside it.
             if episode(detected).is_none_or(|episode| !cold_episodes.contains(&episode)) {
                 prop_assert!(trimmed.contains(&place(detected)), "{:?}", detected);
@@ -200,7 +298,7 @@ fn calm(step: Step) -> Option<Step> {
             Some(Step::Liquidation { base, venue, short, forward_ms, back_ms: back_ms.min(2_000), cents, digits })
         }
         Step::Rules(_) => None,
-        Step::Duplicate { .. } | Step::Alive { .. } => Some(step),
+        Step::Duplicate { .. } | Step::Alive { .. } | Step::Sample { .. } => Some(step),
     }
 }
 
@@ -220,6 +318,7 @@ fn event_time(event: &MarketEvent) -> Option<EventTime> {
     match event {
         MarketEvent::Liquidation(event) => Some(event.event_time),
         MarketEvent::Feed(feed) => Some(feed.event_time),
-        MarketEvent::OpenInterest(_) | MarketEvent::Rules(_) => None,
+        MarketEvent::OpenInterest(event) => Some(event.event_time),
+        MarketEvent::Rules(_) => None,
     }
 }

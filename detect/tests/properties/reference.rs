@@ -9,11 +9,13 @@ use detect::{
 use schemas::{
     alert::{Alert, Cascade, Dominant, Finding, Kind, LargeLiquidation, Phase, Priority, VenueTotal},
     amount::Usd,
-    market::{FeedState, Liquidation, MarketEvent, Side},
+    market::{FeedState, Liquidation, MarketEvent, OpenInterest, Side},
     name::{Base, Venue},
     position::{Evidence, Sequence},
     time::EventTime,
 };
+
+use crate::open_interest::OpenInterestReference;
 
 /// Five minutes: how long another base's liquidations are remembered.
 const KEPT_MS: i64 = 300_000;
@@ -23,6 +25,7 @@ pub(crate) struct Reference {
     rules: Rules,
     alives: BTreeMap<Venue, BTreeSet<EventTime>>,
     bases: BTreeMap<Base, BaseLog>,
+    open_interest: OpenInterestReference,
     pub(crate) alerts: Vec<Detected>,
 }
 
@@ -59,9 +62,35 @@ impl Reference {
                     self.end_due(position, None);
                 }
             }
-            MarketEvent::OpenInterest(_) => {}
-            MarketEvent::Rules(rules) => self.rules = Rules::parse(&rules.text).unwrap_or_else(|_| self.rules.clone()),
+            MarketEvent::OpenInterest(event) => self.sample(position, event),
+            MarketEvent::Rules(rules) => {
+                self.rules = Rules::parse(&rules.text).unwrap_or_else(|_| self.rules.clone());
+                self.open_interest.disarm(|base| self.rules.oi(base).is_some());
+            }
         }
+    }
+
+    fn sample(&mut self, position: Sequence, event: &OpenInterest) {
+        let rule = self.rules.oi(&event.base).cloned();
+        let timer = self.newest_alive().max(self.bases.get(&event.base).and_then(|log| log.clock));
+        let found = self.open_interest.handle(&(position, event.clone()), rule.as_ref(), timer);
+        let (Some((finding, priority, first)), Some(rule)) = (found, rule) else { return };
+        let now = self.newest_alive().max(Some(event.event_time)).unwrap();
+        let alert = Alert {
+            v: 1,
+            id: Alert::id_of_start(Kind::OiExplosion, &event.base, event.id),
+            base: event.base.clone(),
+            priority,
+            rules: rule.digest(),
+            trigger: event.id,
+            event_time: event.event_time,
+            received_at: event.received_at,
+            window_ms: rule.window_ms.unsigned_abs(),
+            coverage: self.coverage(event.event_time, rule.window_ms, now),
+            saturated: false,
+            finding: Finding::OiExplosion(finding),
+        };
+        self.alerts.push(Detected { alert, position, evidence: Evidence { first, last: position } });
     }
 
     fn newest_alive(&self) -> Option<EventTime> {
