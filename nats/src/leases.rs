@@ -2,22 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::{
-    HeaderMap,
-    header::{NATS_MARKER_REASON, NATS_MESSAGE_TTL},
-    jetstream::{context::PublishErrorKind, message::PublishMessage, stream::DirectGetErrorKind},
-};
+use async_nats::{HeaderMap, header::NATS_MESSAGE_TTL};
 use bytes::Bytes;
-use schemas::{position::Sequence, subject::Bucket};
+use schemas::position::Sequence;
 
 use crate::{
     bus::Bus,
-    log::{Expect, expect_last},
-    topology::{bucket_stream, bucket_subject},
+    entry::{self, Entry, KV_OPERATION, WriteError},
 };
-
-/// Header of the key-value convention: the operation, absent for a value.
-const KV_OPERATION: &str = "KV-Operation";
 
 /// A lease could not be asked for, or was lost.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +50,11 @@ impl Lease {
     /// # Errors
     /// [`LeaseError::Unanswered`].
     pub async fn acquire(bus: &Bus, key: &str, holder: &str, ttl: Duration) -> Result<Option<Self>, LeaseError> {
-        let (current, free) = match last(bus, key).await? {
-            None => (Sequence::new(0), true),
-            Some(entry) => (entry.revision, entry.holder.is_none()),
-        };
-        if !free {
+        let Entry { revision, value } = last(bus, key).await?;
+        if value.is_some() {
             return Ok(None);
         }
-        let mut lease =
-            Self { bus: bus.clone(), key: key.to_owned(), holder: holder.to_owned(), ttl, revision: current };
+        let mut lease = Self { bus: bus.clone(), key: key.to_owned(), holder: holder.to_owned(), ttl, revision };
         match lease.renew().await {
             Ok(()) => Ok(Some(lease)),
             // Somebody was faster.
@@ -80,7 +68,8 @@ impl Lease {
     /// # Errors
     /// [`LeaseError::Unanswered`].
     pub async fn holder(bus: &Bus, key: &str) -> Result<Option<String>, LeaseError> {
-        Ok(last(bus, key).await?.and_then(|entry| entry.holder))
+        let holder = last(bus, key).await?.value;
+        Ok(holder.map(|holder| String::from_utf8_lossy(&holder).into_owned()))
     }
 
     /// Holds the lease for another time to live. Call it every third of that.
@@ -95,11 +84,13 @@ impl Lease {
         match revision {
             Err(LeaseError::Lost { .. }) => match last(&self.bus, &self.key).await? {
                 // An earlier renewal that timed out was stored all the same.
-                Some(entry) if entry.holder.as_ref() == Some(&self.holder) && entry.revision > self.revision => {
-                    self.revision = entry.revision;
+                Entry { revision, value: Some(holder) }
+                    if holder == self.holder.as_bytes() && revision > self.revision =>
+                {
+                    self.revision = revision;
                     Ok(())
                 }
-                _ => Err(LeaseError::Lost { key: self.key.clone() }),
+                Entry { .. } => Err(LeaseError::Lost { key: self.key.clone() }),
             },
             Err(error) => Err(error),
             Ok(revision) => {
@@ -119,43 +110,15 @@ impl Lease {
         self.write(headers, Bytes::new()).await.map(|_| ())
     }
 
-    async fn write(&self, mut headers: HeaderMap, value: Bytes) -> Result<Sequence, LeaseError> {
-        expect_last(&mut headers, Expect::LastSubjectSequence(self.revision));
-        let subject = bucket_subject(self.bus.names(), Bucket::Leases, &self.key);
-        let message = PublishMessage::build().payload(value).headers(headers);
-        let acknowledged = match self.bus.jetstream().send_publish(subject, message).await {
-            Ok(acknowledgement) => acknowledgement.await,
-            Err(error) => Err(error),
-        };
-        match acknowledged {
-            Ok(ack) => Ok(Sequence::new(ack.sequence)),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
-                Err(LeaseError::Lost { key: self.key.clone() })
-            }
-            Err(error) => Err(LeaseError::Unanswered { key: self.key.clone(), source: error.into() }),
-        }
+    async fn write(&self, headers: HeaderMap, value: Bytes) -> Result<Sequence, LeaseError> {
+        let written = entry::write(&self.bus, &self.key, self.revision, headers, value).await;
+        written.map_err(|error| match error {
+            WriteError::Changed => LeaseError::Lost { key: self.key.clone() },
+            WriteError::Unanswered(source) => LeaseError::Unanswered { key: self.key.clone(), source },
+        })
     }
 }
 
-/// The newest message of a key.
-struct Entry {
-    revision: Sequence,
-    /// Absent when it was given up or ran out.
-    holder: Option<String>,
-}
-
-async fn last(bus: &Bus, key: &str) -> Result<Option<Entry>, LeaseError> {
-    let unanswered = |source: async_nats::Error| LeaseError::Unanswered { key: key.to_owned(), source };
-    let stream = bucket_stream(bus.names(), Bucket::Leases);
-    let stream = bus.jetstream().get_stream_no_info(stream).await.map_err(|e| unanswered(e.into()))?;
-    match stream.direct_get_last_for_subject(bucket_subject(bus.names(), Bucket::Leases, key)).await {
-        Ok(message) => {
-            let ended =
-                [NATS_MARKER_REASON.as_ref(), KV_OPERATION].iter().any(|name| message.headers.get(*name).is_some());
-            let holder = String::from_utf8_lossy(&message.payload).into_owned();
-            Ok(Some(Entry { revision: Sequence::new(message.sequence), holder: (!ended).then_some(holder) }))
-        }
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unanswered(error.into())),
-    }
+async fn last(bus: &Bus, key: &str) -> Result<Entry, LeaseError> {
+    entry::last(bus, key).await.map_err(|source| LeaseError::Unanswered { key: key.to_owned(), source })
 }

@@ -7,10 +7,12 @@ mod bus;
 mod config;
 mod cursor;
 mod durable;
+mod entry;
 mod leases;
 mod log;
 mod publisher;
 mod read;
+mod register;
 mod rules;
 mod server;
 mod service;
@@ -27,6 +29,7 @@ pub use publisher::{
     BacklogLimits, Observed, PublisherConfig, PublisherMonitor, PublisherReport, PublisherStats, VenuePublisher,
 };
 pub use read::{Headers, ReadError, Record, StreamState};
+pub use register::{Loaded, Register, RegisterError};
 pub use rules::{RulesError, RulesVersion};
 pub use server::{PrivateServer, SearchPath, ServerConfig, ServerError, Store};
 pub use service::{Service, ServiceError, ServiceStatus};

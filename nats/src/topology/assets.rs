@@ -152,7 +152,7 @@ pub(super) fn bucket_config(config: &Config, bucket: Bucket) -> stream::Config {
             deny_delete: true,
         },
         Bucket::Leases => Asset {
-            description: "who sends, who polls a venue's REST",
+            description: "who sends, who polls a venue's REST, and what each venue was asked",
             schema: "lease",
             version: 1,
             max_age: FOR_EVER,

@@ -9,6 +9,7 @@ mod leases;
 mod log;
 mod private_server;
 mod publisher;
+mod register;
 mod rules;
 mod service;
 mod snapshots;
