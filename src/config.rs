@@ -1,6 +1,7 @@
 //! The one reader of file and environment: defaults, then `foreshock.toml`, then variables, then flags (design 7).
 //!
-//! [`Settings`] is plain data that knows none of the other crates' own configuration; the root maps it to theirs.
+//! [`Settings`] is plain data that the root maps to the other crates' own configuration; only open interest is taken in
+//! ingest's own form, because ingest knows what a venue's budget of requests carries.
 //! Every mistake is reported at once, with what would be valid.
 
 use std::{
@@ -11,6 +12,10 @@ use std::{
 };
 
 use detect::rules::Rules;
+use ingest::{
+    config::{OpenInterest, Source},
+    exchange::Exchange,
+};
 use schemas::{name::Base, secret::Secret, subject::Names};
 use toml::Table;
 use url::Url;
@@ -52,6 +57,9 @@ pub struct Settings {
     pub nats: Nats,
     /// The exchanges.
     pub venues: Venues,
+    /// What is sampled of open interest and where the samples come from. Default: BTC, ETH, SOL, as the rules shipped, from
+    /// the venues.
+    pub open_interest: OpenInterest,
     /// The configured rules, complete: shipped, with the file's sections and the environment's thresholds over them.
     ///
     /// Nothing when neither names a rule. Such a worker publishes [`Rules::shipped`] only if no version exists yet, so
@@ -121,6 +129,15 @@ pub struct Venues {
     pub bybit: Venue,
     /// OKX swaps.
     pub okx: Venue,
+}
+
+impl Venues {
+    /// Returns the exchanges that ingest listens to.
+    pub fn enabled(&self) -> BTreeMap<Exchange, &Venue> {
+        let Self { binance, bybit, okx } = self;
+        let venues = [(Exchange::Binance, binance), (Exchange::Bybit, bybit), (Exchange::Okx, okx)];
+        venues.into_iter().filter(|(_, venue)| venue.enabled).collect()
+    }
 }
 
 /// One exchange.
@@ -231,9 +248,7 @@ impl Settings {
         let state_dir = reader.value_or(&keys::STATE_DIR, &default_state_dir(environment), values::non_empty);
         let nats = nats(&mut reader);
         let venues = venues(&mut reader);
-        // The source of open interest is checked, for an existing environment sets its URL; there is but one so far.
-        reader.value(&keys::OI_SOURCE, |text| (text == "direct").then_some(()));
-        reader.optional(&keys::MARKET_DATA_URL, values::http_base);
+        let open_interest = open_interest(&mut reader, &venues);
         let telegram = telegram(&mut reader);
         let notify = Notify {
             liquidation_alerts: reader.value(&keys::LIQUIDATION_ALERTS, values::boolean),
@@ -250,7 +265,21 @@ impl Settings {
         if !problems.is_empty() {
             return Err(ConfigErrors { problems });
         }
-        Ok(Self { market, bases, instance, state_dir, nats, venues, rules, telegram, notify, log, file, effective })
+        Ok(Self {
+            market,
+            bases,
+            instance,
+            state_dir,
+            nats,
+            venues,
+            open_interest,
+            rules,
+            telegram,
+            notify,
+            log,
+            file,
+            effective,
+        })
     }
 
     /// Returns the rules this process starts from: the configured ones, else the shipped ones.
@@ -325,6 +354,26 @@ fn venues(reader: &mut Reader<'_>) -> Venues {
         bybit: venue(bybit, &keys::BYBIT_WS, &keys::BYBIT_REST),
         okx: venue(okx, &keys::OKX_WS, &keys::OKX_REST),
     }
+}
+
+fn open_interest(reader: &mut Reader<'_>, venues: &Venues) -> OpenInterest {
+    let direct = reader.value(&keys::OI_SOURCE, values::is_direct);
+    let bases = reader.value(&keys::OI_BASES, values::oi_bases);
+    // An existing environment always sets the service's URL, so the URL alone chooses nothing (design 7).
+    let url = reader.optional(&keys::MARKET_DATA_URL, values::http_base);
+    let source = match (direct, url) {
+        (false, Some(url)) => Source::MarketData(url),
+        (false, None) if !reader.is_set(&keys::MARKET_DATA_URL) => {
+            reader.problem("MARKET_DATA_URL", None, "the service's URL for oi.source = \"market-data\"");
+            Source::Direct
+        }
+        (true | false, _) => Source::Direct,
+    };
+    let open_interest = OpenInterest { source, bases };
+    let asked = venues.enabled().into_keys();
+    let problem = |error| format!("oi.bases: {error}");
+    reader.problems.extend(ingest::open_interest::check(&open_interest, asked).err().map(problem));
+    open_interest
 }
 
 fn telegram(reader: &mut Reader<'_>) -> Telegram {

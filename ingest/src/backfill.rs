@@ -4,10 +4,12 @@ use schemas::{market::Liquidation, time::EventTime};
 use url::Url;
 
 use crate::{
+    account::Purpose,
     config::Market,
+    exchange::Exchange,
     normalize::{Normalizer, Receipt, Refusal},
     okx,
-    rest::{Rest, RestError},
+    rest::{Rest, RestError, join},
     socket::now,
 };
 
@@ -81,12 +83,22 @@ pub(crate) async fn fetch(
                 return Ok(found.in_order());
             }
             requests += 1;
-            let reply = rest.get(&base, &path(&family, after)).await?;
-            let receipt = match market {
-                Market::Live => Receipt::Live(now()),
-                Market::Recorded => Receipt::Recorded,
+            let read = |reply: &[u8]| {
+                let receipt = match market {
+                    Market::Live => Receipt::Live(now()),
+                    Market::Recorded => Receipt::Recorded,
+                };
+                okx::page::parse(reply, &normalizer, receipt)
             };
-            let page = okx::page::parse(&reply, &normalizer, receipt)?;
+            let url = join(&base, &path(&family, after));
+            let page = match rest.get(Exchange::Okx, &url, Purpose::Upkeep, read).await {
+                // What was fetched so far is true without the rest.
+                Err(RestError::Denied(denied)) if requests > 1 => {
+                    tracing::warn!(requests, "the backfill ends at {family}: {denied}");
+                    return Ok(found.in_order());
+                }
+                page => page?,
+            };
             found.refused.extend(page.refused);
             found.liquidations.extend(page.liquidations.into_iter().filter(|event| gap.contains(event.event_time)));
             // A page that goes no further back is the last one, or a venue that ignores `after`.

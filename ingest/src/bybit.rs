@@ -1,5 +1,6 @@
 //! Bybit linear: one topic per symbol on one socket, `S` is the side of the position, and the client pings.
 
+pub(crate) mod interest;
 pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod parse;
@@ -18,3 +19,9 @@ pub(crate) const LIQUIDATIONS: &str = "allLiquidation.";
 
 /// The client's ping (exchanges.md B).
 pub(crate) const PING: &str = r#"{"op":"ping"}"#;
+
+/// Prefix of a ticker topic; the symbol follows.
+pub(crate) const TICKERS: &str = "tickers.";
+
+/// Path of all tickers, open interest in them, under the REST base.
+pub(crate) const TICKERS_PATH: &str = "/v5/market/tickers?category=linear";

@@ -25,6 +25,27 @@ pub struct Config {
     pub retention: Duration,
     /// Waits and limits in time.
     pub timings: Timings,
+    /// How open interest is sampled.
+    pub open_interest: OpenInterest,
+}
+
+/// How open interest is sampled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenInterest {
+    /// Whose USDT perpetuals are sampled; none: no sampling at all.
+    pub bases: BTreeSet<Base>,
+    /// Where the samples come from.
+    pub source: Source,
+}
+
+/// Where samples of open interest come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The venues themselves.
+    #[default]
+    Direct,
+    /// The existing market-data service at this base URL, read only (exchanges.md F.1).
+    MarketData(Url),
 }
 
 /// Where a venue is reached: base URLs without a path; the path belongs to the venue's protocol.
@@ -107,6 +128,8 @@ pub struct Timings {
     pub rest_timeout: Duration,
     /// Longest time of a whole backfill; `alive` is held back meanwhile, and a slower one is given up.
     pub backfill_timeout: Duration,
+    /// How often the turn to ask a venue for open interest is asked for, so that it is kept or taken over.
+    pub turn_every: Duration,
     /// How long a feed must have been live before it may write `alive` (design 4, promise (b)).
     pub alive_after: Duration,
     /// Bybit: how often `{"op":"ping"}` is sent (exchanges.md B).
@@ -132,6 +155,7 @@ impl Default for Timings {
             instruments_retry: Duration::from_mins(10),
             rest_timeout: Duration::from_secs(10),
             backfill_timeout: Duration::from_secs(30),
+            turn_every: Duration::from_secs(3),
             alive_after: Duration::from_secs(10),
             bybit_ping: Duration::from_secs(20),
             okx_ping: Duration::from_secs(5),

@@ -11,19 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     alive::Alive,
+    channel::Channel,
     config::Market,
     exchange::Exchange,
     monitor::VenueMonitor,
     normalize::{Frame, Kind, Normalizer, Reason, Receipt, Refusal},
+    open_interest::collector::Heard,
     recent::Recent,
     refusals::RefusalLog,
     run::Observation,
     skew::{Clocks, Offset},
     socket::now,
 };
-
-/// The channel of a venue whose state the feed events tell.
-const CHANNEL: &str = "liquidation";
 
 /// Why a feed ends for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +33,9 @@ pub(crate) enum Stop {
     OutputClosed,
 }
 
-/// The feed of one venue.
+/// The feed of one channel of a venue.
 pub(crate) struct Feed {
+    pub(crate) channel: Channel,
     pub(crate) exchange: Exchange,
     pub(crate) market: Market,
     pub(crate) normalizer: Normalizer,
@@ -43,6 +43,7 @@ pub(crate) struct Feed {
     pub(crate) shutdown: CancellationToken,
     instance: String,
     output: mpsc::Sender<Observation>,
+    collector: Option<mpsc::Sender<Heard>>,
     clocks: Clocks,
     alive_after: Duration,
     recent: Recent,
@@ -64,6 +65,8 @@ pub(crate) struct Wiring {
     pub(crate) market: Market,
     pub(crate) alive_after: Duration,
     pub(crate) output: mpsc::Sender<Observation>,
+    /// Who samples what the frames state: with it the feed is one of open interest, without one of liquidations.
+    pub(crate) collector: Option<mpsc::Sender<Heard>>,
     pub(crate) monitor: VenueMonitor,
     pub(crate) clocks: Clocks,
     pub(crate) shutdown: CancellationToken,
@@ -72,8 +75,9 @@ pub(crate) struct Wiring {
 impl Feed {
     /// Begins a feed that has heard nothing.
     pub(crate) fn new(normalizer: Normalizer, wiring: Wiring) -> Self {
-        let Wiring { instance, market, alive_after, output, monitor, clocks, shutdown } = wiring;
+        let Wiring { instance, market, alive_after, output, collector, monitor, clocks, shutdown } = wiring;
         Self {
+            channel: if collector.is_some() { Channel::OpenInterest } else { Channel::Liquidations },
             exchange: normalizer.instruments().exchange(),
             market,
             normalizer,
@@ -81,6 +85,7 @@ impl Feed {
             shutdown,
             instance,
             output,
+            collector,
             clocks,
             alive_after,
             recent: Recent::default(),
@@ -109,8 +114,31 @@ impl Feed {
             self.measure(received_at, pushed_at).await?;
         }
         self.heard(&frame, received_at);
-        self.hand_on(frame.liquidations, Backfill::No).await?;
+        match self.channel {
+            Channel::Liquidations => self.hand_on(frame.liquidations, Backfill::No).await?,
+            Channel::OpenInterest => {
+                let Frame { quotes, pushed_at, .. } = frame;
+                self.collect(Heard::Frame { quotes, pushed_at, received_at }).await?;
+            }
+        }
         Ok(frame.kind)
+    }
+
+    /// Tells that a socket was opened, before its first frame.
+    pub(crate) async fn opened(&self) -> Result<(), Stop> {
+        self.collect(Heard::Opened).await
+    }
+
+    async fn collect(&self, heard: Heard) -> Result<(), Stop> {
+        let Some(collector) = &self.collector else {
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            // A collector ends when its output is gone, or with everything.
+            sent = collector.send(heard) => sent.map_err(|_| Stop::OutputClosed),
+            () = self.shutdown.cancelled() => Err(Stop::Shutdown),
+        }
     }
 
     /// Hands on what a backfill found.
@@ -122,13 +150,19 @@ impl Feed {
     }
 
     /// Writes the ticks of `alive` the venue's time has passed, unless the socket is too young (design 4, promise (b)).
+    /// They speak of liquidations alone.
     pub(crate) async fn tick(&mut self) -> Result<(), Stop> {
-        let is_due = self.live_since.is_some_and(|since| since.elapsed() >= self.alive_after);
+        let is_due = self.channel == Channel::Liquidations
+            && self.live_since.is_some_and(|since| since.elapsed() >= self.alive_after);
         let Some(newest) = self.newest.filter(|_| is_due && !self.is_skewed) else {
             return Ok(());
         };
         for tick in self.alive.advance(newest) {
-            self.send(MarketEvent::Feed(FeedEvent::alive(self.exchange.venue(), CHANNEL, tick)), Backfill::No).await?;
+            self.send(
+                MarketEvent::Feed(FeedEvent::alive(self.exchange.venue(), self.channel.as_str(), tick)),
+                Backfill::No,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -142,7 +176,7 @@ impl Feed {
             None => (FeedState::Connected, None),
             Some(lost_at) => (FeedState::Recovered, Some(at.millis_since(lost_at).max(0).unsigned_abs())),
         };
-        tracing::info!(state = state.as_str(), gap_ms, "liquidations flow");
+        tracing::info!(state = state.as_str(), gap_ms, channel = self.channel.as_str(), "data flows");
         self.change(state, at, gap_ms).await?;
         if self.is_skewed {
             // A new connection is no proof that the venue's clock is back.
@@ -158,14 +192,18 @@ impl Feed {
         }
         self.alive.break_off();
         self.offset = Offset::default();
-        self.clocks.judge(self.exchange, None, self.is_skewed);
+        if self.channel == Channel::Liquidations {
+            self.clocks.judge(self.exchange, None, self.is_skewed);
+        }
         let lost_at = self.newest.unwrap_or_else(|| self.venue_now());
         self.lost_at = Some(lost_at);
         self.change(state, lost_at, None).await
     }
 
-    /// Tells once that the venue refuses this client.
-    pub(crate) async fn refused(&mut self) -> Result<(), Stop> {
+    /// Tells once that the venue refuses this client, and keeps `what` for the status. It is not logged here: whoever takes
+    /// the feed's events knows what other venues are left, and says both in one line.
+    pub(crate) async fn refused(&mut self, what: &str) -> Result<(), Stop> {
+        self.monitor.status().last_error = Some(format!("{} {what}", self.exchange.title()));
         if self.monitor.status().state == Some(FeedState::Refused) {
             return Ok(());
         }
@@ -199,7 +237,10 @@ impl Feed {
 
     /// Logs a line about something that went wrong and keeps it for the status.
     pub(crate) fn complain(&self, what: &str) {
-        let line = format!("{} {what}", self.exchange.title());
+        let line = match self.channel {
+            Channel::Liquidations => format!("{} {what}", self.exchange.title()),
+            Channel::OpenInterest => format!("{} (open interest) {what}", self.exchange.title()),
+        };
         tracing::warn!("{line}");
         self.monitor.status().last_error = Some(line);
     }
@@ -236,6 +277,10 @@ impl Feed {
             self.normalizer.set_offset_ms(offset_ms);
         }
         self.monitor.status().offset_ms = offset_ms;
+        // One judge per venue: samples are checked against what all clocks say.
+        if self.channel == Channel::OpenInterest {
+            return Ok(());
+        }
         let is_skewed = self.clocks.judge(self.exchange, offset_ms, self.is_skewed);
         if is_skewed == self.is_skewed {
             return Ok(());
@@ -279,7 +324,7 @@ impl Feed {
             status.since = Some(now());
         }
         let (venue, at) = (self.exchange.venue(), self.venue_now());
-        let event = FeedEvent::change(venue, CHANNEL, &self.instance, state, since, gap_ms, at);
+        let event = FeedEvent::change(venue, self.channel.as_str(), &self.instance, state, since, gap_ms, at);
         self.send(MarketEvent::Feed(event), Backfill::No).await
     }
 
@@ -303,101 +348,4 @@ enum Backfill {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        config::{Bases, RETENTION},
-        exchange::Exchange,
-        instruments::Instruments,
-        monitor::Monitor,
-    };
-
-    /// A feed of Binance in a live market that may write `alive` at once, and what it hands on.
-    fn feed() -> (Feed, mpsc::Receiver<Observation>) {
-        let (output, observations) = mpsc::channel(1_000);
-        let instruments = Instruments::by_name(Exchange::Binance).unwrap();
-        let wiring = Wiring {
-            instance: "a".to_owned(),
-            market: Market::Live,
-            alive_after: Duration::ZERO,
-            output,
-            monitor: Monitor::new().venue(Exchange::Binance),
-            clocks: Clocks::default(),
-            shutdown: CancellationToken::new(),
-        };
-        (Feed::new(Normalizer::new(instruments, Bases::All, RETENTION), wiring), observations)
-    }
-
-    /// What was handed on since the last time: states, ticks in seconds after `start_ms`, liquidations as `0`.
-    fn told(observations: &mut mpsc::Receiver<Observation>, start_ms: i64) -> Vec<(&'static str, i64)> {
-        let told = std::iter::from_fn(|| observations.try_recv().ok()).map(|observation| match observation.event {
-            MarketEvent::Feed(feed) if feed.state == FeedState::Alive => {
-                ("alive", (feed.event_time.as_millis() - start_ms) / 1_000)
-            }
-            MarketEvent::Feed(feed) => (feed.state.as_str(), 0),
-            MarketEvent::Liquidation(_) => ("liquidation", 0),
-            MarketEvent::OpenInterest(_) | MarketEvent::Rules(_) => ("other", 0),
-        });
-        told.collect()
-    }
-
-    /// One second of a venue whose clock is off: a mark and a liquidation.
-    async fn second(feed: &mut Feed, received_ms: i64, ahead_ms: i64) {
-        let (time, received_at) = (received_ms + ahead_ms, ReceivedAt::from_millis(received_ms));
-        let mark = format!(r#"{{"e":"markPriceUpdate","E":{time}}}"#);
-        feed.take(mark.as_bytes(), received_at).await.unwrap();
-        let forced = format!(
-            r#"{{"e":"forceOrder","E":{time},"o":{{"s":"BTCUSDT","S":"SELL","q":"1","p":"2","ap":"2","z":"1","T":{time}}}}}"#
-        );
-        feed.take(forced.as_bytes(), received_at).await.unwrap();
-        feed.tick().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_wrong_clock_writes_nothing_until_it_is_back() {
-        let (mut feed, mut observations) = feed();
-        let start_ms = now().as_millis() / 5_000 * 5_000;
-        feed.live().await.unwrap();
-        for s in 0..10 {
-            second(&mut feed, start_ms + s * 1_000, 0).await;
-        }
-        let right = told(&mut observations, start_ms);
-        assert_eq!(right.iter().filter(|(what, _)| *what == "liquidation").count(), 10);
-        assert_eq!(
-            right.iter().filter(|(what, _)| *what == "alive").map(|(_, at)| *at).collect::<Vec<_>>(),
-            [-5, 0, 5]
-        );
-
-        // A minute ahead: refused as future while the median still trusts the clock, then as skewed.
-        for s in 10..90 {
-            second(&mut feed, start_ms + s * 1_000, 60_000).await;
-        }
-        assert_eq!(told(&mut observations, start_ms), [("skewed", 0)]);
-        let refused = feed.monitor.status().refused.clone();
-        assert_eq!(refused.values().sum::<u64>(), 80);
-        assert_eq!(refused.keys().copied().collect::<Vec<_>>(), [Reason::Future, Reason::Skewed]);
-
-        for s in 90..160 {
-            second(&mut feed, start_ms + s * 1_000, 0).await;
-        }
-        let back = told(&mut observations, start_ms);
-        assert_eq!(back.first(), Some(&("recovered", 0)));
-        let ticks: Vec<_> = back.iter().filter(|(what, _)| *what == "alive").map(|(_, at)| *at).collect();
-        assert!(ticks.first().is_some_and(|first| *first > 90), "no tick of the time it was wrong: {ticks:?}");
-        assert_eq!(ticks.last(), Some(&155));
-        assert!(feed.monitor.status().refused[&Reason::Skewed] > refused[&Reason::Skewed]);
-    }
-
-    #[tokio::test]
-    async fn a_lost_feed_is_told_once_and_comes_back_with_its_gap() {
-        let (mut feed, mut observations) = feed();
-        feed.lost(FeedState::Disconnected).await.unwrap();
-        feed.live().await.unwrap();
-        feed.lost(FeedState::Stale).await.unwrap();
-        feed.lost(FeedState::Disconnected).await.unwrap();
-        assert!(feed.live().await.unwrap().is_some());
-        feed.refused().await.unwrap();
-        feed.refused().await.unwrap();
-        assert_eq!(told(&mut observations, 0), ["connected", "stale", "recovered", "refused"].map(|state| (state, 0)));
-    }
-}
+mod tests;

@@ -1,13 +1,17 @@
 //! Follows one venue: instruments, connection, waits, for as long as the process runs.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use rand::{SeedableRng, rngs::SmallRng};
 use schemas::name::Instrument;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     backoff::Backoff,
+    channel::Channel,
     config::{Bases, Endpoints, Timings},
     exchange::Exchange,
     feed::{Feed, Stop},
@@ -23,14 +27,25 @@ pub(crate) struct Link {
     pub(crate) endpoints: Endpoints,
     pub(crate) timings: Timings,
     pub(crate) rest: Rest,
-    /// When the instruments are to be fetched again.
+    /// The instruments whose open interest is sampled.
+    pub(crate) sampled: Vec<Instrument>,
+    /// What is done beside the socket.
+    pub(crate) listing: Option<Listing>,
+}
+
+/// The instruments a venue lists: fetched on the side of liquidations, for both.
+pub(crate) struct Listing {
+    /// When they are to be fetched again.
     pub(crate) refresh_at: Instant,
+    /// Which of the sampled ones the venue does not list.
+    pub(crate) unlisted: watch::Sender<BTreeSet<Instrument>>,
 }
 
 impl Link {
     /// Returns the instruments to subscribe to.
     pub(crate) fn subscribed(&self, feed: &Feed) -> Vec<Instrument> {
         match self.exchange {
+            _ if feed.channel == Channel::OpenInterest => self.sampled.clone(),
             Exchange::Bybit => feed.normalizer.instruments().of_bases(feed.normalizer.bases()),
             // One stream holds them all (exchanges.md A.1, A.3).
             Exchange::Binance | Exchange::Okx => Vec::new(),
@@ -40,7 +55,7 @@ impl Link {
     /// Opens a socket.
     pub(crate) fn connect(&self, feed: &Feed) -> impl Future<Output = Result<Socket, ConnectError>> + Send + use<> {
         let base = self.endpoints.ws.clone();
-        Socket::connect(self.exchange, base, self.subscribed(feed), self.timings.connect_timeout)
+        Socket::connect(self.exchange, feed.channel, base, self.subscribed(feed), self.timings.connect_timeout)
     }
 
     /// Fetches the instruments.
@@ -54,26 +69,29 @@ impl Link {
         match listed {
             Ok(instruments) => {
                 tracing::info!(count = instruments.count(), "fetched the instruments");
+                if let Some(listing) = &self.listing {
+                    let is_unlisted = |name: &&Instrument| instruments.get(name).is_none();
+                    listing.unlisted.send_replace(self.sampled.iter().filter(is_unlisted).cloned().collect());
+                }
                 feed.normalizer.set_instruments(instruments);
-                self.refresh_at = Instant::now() + self.timings.instruments_refresh;
+                self.refresh_in(self.timings.instruments_refresh);
             }
             Err(error) => {
-                let wait = self.refresh_wait(&error);
-                self.refresh_at = Instant::now() + wait;
+                let wait = error.wait().unwrap_or_default().max(self.timings.instruments_retry);
+                self.refresh_in(wait);
                 feed.complain(&format!("{error}: the instruments stay as known, asked again in {}", show(wait)));
             }
         }
     }
 
-    fn refresh_wait(&self, error: &RestError) -> Duration {
-        match error {
-            RestError::Refused { .. } => self.timings.refused_retry,
-            RestError::Limited { wait, .. } => (*wait).max(self.timings.instruments_retry),
-            RestError::Status { .. }
-            | RestError::Transport(_)
-            | RestError::TooLarge
-            | RestError::TooSlow
-            | RestError::Reply(_) => self.timings.instruments_retry,
+    /// Returns whether the instruments are to be fetched again.
+    pub(crate) fn is_refresh_due(&self, now: Instant) -> bool {
+        self.listing.as_ref().is_some_and(|listing| now >= listing.refresh_at)
+    }
+
+    fn refresh_in(&mut self, wait: Duration) {
+        if let Some(listing) = &mut self.listing {
+            listing.refresh_at = Instant::now() + wait;
         }
     }
 
@@ -127,6 +145,9 @@ async fn attempt(feed: &mut Feed, link: &mut Link) -> (Over, Duration) {
         Ok(socket) => socket,
         Err(over) => return (over, Duration::ZERO),
     };
+    if let Err(stop) = feed.opened().await {
+        return (Over::Stop(stop), Duration::ZERO);
+    }
     let (ended, healthy) = Session::new(feed, link, socket).run().await;
     match ended {
         Ended::Stop(stop) => (Over::Stop(stop), healthy),
@@ -135,7 +156,7 @@ async fn attempt(feed: &mut Feed, link: &mut Link) -> (Over, Duration) {
 }
 
 async fn open(feed: &mut Feed, link: &mut Link) -> Result<Socket, Over> {
-    if feed.normalizer.instruments().count() == Some(0) {
+    if link.listing.is_some() && feed.normalizer.instruments().count() == Some(0) {
         learn(feed, link).await?;
     }
     let connecting = link.connect(feed);
@@ -147,8 +168,7 @@ async fn open(feed: &mut Feed, link: &mut Link) -> Result<Socket, Over> {
         Ok(socket) => Ok(socket),
         Err(error @ ConnectError::Refused { .. }) => {
             let wait = link.timings.refused_retry;
-            feed.complain(&format!("{error}; trying again in {}", show(wait)));
-            feed.refused().await?;
+            feed.refused(&format!("{error}; trying again in {}", show(wait))).await?;
             Err(Over::Retry { at_least: wait })
         }
         Err(error @ (ConnectError::Timeout(_) | ConnectError::Failed(_))) => {
@@ -177,19 +197,13 @@ async fn learn(feed: &mut Feed, link: &mut Link) -> Result<(), Over> {
         link.refreshed(feed, Err(error));
         return Ok(());
     }
-    let at_least = match &error {
-        RestError::Refused { .. } => link.timings.refused_retry,
-        RestError::Limited { wait, .. } => *wait,
-        RestError::Status { .. }
-        | RestError::Transport(_)
-        | RestError::TooLarge
-        | RestError::TooSlow
-        | RestError::Reply(_) => Duration::ZERO,
-    };
+    let at_least = error.wait().unwrap_or_default();
     let again = if at_least.is_zero() { "soon".to_owned() } else { format!("in {}", show(at_least)) };
-    feed.complain(&format!("{error}: without its instruments nothing can be valued; trying again {again}"));
+    let what = format!("{error}: without its instruments nothing can be valued; trying again {again}");
     if matches!(error, RestError::Refused { .. }) {
-        feed.refused().await?;
+        feed.refused(&what).await?;
+    } else {
+        feed.complain(&what);
     }
     Err(Over::Retry { at_least })
 }

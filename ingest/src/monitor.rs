@@ -7,16 +7,23 @@ use std::{
 
 use schemas::{
     market::FeedState,
-    name::Venue,
+    name::{Instrument, Venue},
     time::{EventTime, ReceivedAt},
 };
 use serde::Serialize;
 
-use crate::{exchange::Exchange, normalize::Reason};
+use crate::{account::Hold, normalize::Reason};
 
 /// The state and counters of all feeds of this process; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Monitor(Arc<Mutex<BTreeMap<Exchange, VenueMonitor>>>);
+pub struct Monitor(Arc<Mutex<BTreeMap<Venue, Entry>>>);
+
+/// The two sides of a venue.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    feed: VenueMonitor,
+    open_interest: Option<InterestMonitor>,
+}
 
 /// What the monitor showed at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -58,6 +65,65 @@ pub struct VenueStatus {
     pub offset_ms: Option<i64>,
     /// The last line about something that went wrong.
     pub last_error: Option<String>,
+    /// How open interest is sampled; nothing where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_interest: Option<OpenInterestStatus>,
+}
+
+/// How the open interest of one venue is sampled; the counters only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OpenInterestStatus {
+    /// State of its own socket; nothing before the first connection was confirmed or refused, or without a socket.
+    pub state: Option<FeedState>,
+    /// Since when, on our clock.
+    pub since: Option<ReceivedAt>,
+    /// Attempts to connect after the first.
+    pub reconnects: u64,
+    /// When something was last received on the socket, on our clock.
+    pub heard_at: Option<ReceivedAt>,
+    /// The last line about something that went wrong.
+    pub last_error: Option<String>,
+    /// What was refused, by reason.
+    pub refused: BTreeMap<Reason, u64>,
+    /// Where and when the samples come from.
+    #[serde(flatten)]
+    pub sampling: Sampling,
+}
+
+/// The samples of one venue and what they cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sampling {
+    /// How often each instrument is sampled, in milliseconds.
+    pub interval_ms: u32,
+    /// Samples handed on.
+    pub samples: u64,
+    /// The newest sample of each instrument.
+    pub newest: BTreeMap<Instrument, NewestSample>,
+    /// REST requests to the venue in the last hour, by every process and for every purpose.
+    pub requests_hour: u32,
+    /// The pause the venue demanded, while it lasts.
+    pub hold: Option<Hold>,
+    /// Whether this process is the one that asks over REST.
+    pub has_turn: bool,
+}
+
+/// A newest sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NewestSample {
+    /// Its venue time.
+    pub event_time: EventTime,
+    /// Where it came from.
+    pub via: Via,
+}
+
+/// Where a sample came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// The venue's stream.
+    Stream,
+    /// A REST request.
+    Rest,
 }
 
 impl Monitor {
@@ -69,13 +135,51 @@ impl Monitor {
     /// Returns a copy of everything.
     pub fn snapshot(&self) -> Snapshot {
         let venues = lock(&self.0);
-        let venues = venues.iter().map(|(exchange, venue)| (exchange.venue(), venue.status().clone()));
-        Snapshot { venues: venues.collect() }
+        let status = |entry: &Entry| VenueStatus {
+            open_interest: entry.open_interest.as_ref().map(InterestMonitor::status),
+            ..entry.feed.status().clone()
+        };
+        Snapshot { venues: venues.iter().map(|(venue, entry)| (venue.clone(), status(entry))).collect() }
     }
 
     /// Returns the status of one venue, beginning it where there is none.
-    pub(crate) fn venue(&self, exchange: Exchange) -> VenueMonitor {
-        lock(&self.0).entry(exchange).or_default().clone()
+    pub(crate) fn venue(&self, venue: Venue) -> VenueMonitor {
+        lock(&self.0).entry(venue).or_default().feed.clone()
+    }
+
+    /// Begins the status of one venue's open interest.
+    pub(crate) fn open_interest(&self, venue: Venue, interval_ms: u32) -> InterestMonitor {
+        let sampling = Sampling { interval_ms, ..Sampling::default() };
+        let monitor = InterestMonitor { socket: VenueMonitor::default(), sampling: Arc::new(Mutex::new(sampling)) };
+        lock(&self.0).entry(venue).or_default().open_interest = Some(monitor.clone());
+        monitor
+    }
+}
+
+/// The part of the monitor of a venue's open interest: its socket writes one half, its collector the other.
+#[derive(Clone, Debug)]
+pub(crate) struct InterestMonitor {
+    pub(crate) socket: VenueMonitor,
+    sampling: Arc<Mutex<Sampling>>,
+}
+
+impl InterestMonitor {
+    /// Locks the collector's half; it is held for a few assignments and never over an await.
+    pub(crate) fn sampling(&self) -> MutexGuard<'_, Sampling> {
+        lock(&self.sampling)
+    }
+
+    fn status(&self) -> OpenInterestStatus {
+        let socket = self.socket.status().clone();
+        OpenInterestStatus {
+            state: socket.state,
+            since: socket.since,
+            reconnects: socket.reconnects,
+            heard_at: socket.heard_at,
+            last_error: socket.last_error,
+            refused: socket.refused,
+            sampling: self.sampling().clone(),
+        }
     }
 }
 
@@ -106,11 +210,17 @@ mod tests {
     #[test]
     fn a_snapshot_is_json_with_stable_names() {
         let monitor = Monitor::new();
-        monitor.venue(Exchange::Okx).count_refused(Reason::UnknownInstrument);
-        monitor.venue(Exchange::Okx).status().state = Some(FeedState::Connected);
+        let okx: Venue = "okx".parse().unwrap();
+        monitor.venue(okx.clone()).count_refused(Reason::UnknownInstrument);
+        monitor.venue(okx.clone()).status().state = Some(FeedState::Connected);
         let json = serde_json::to_value(monitor.snapshot()).unwrap();
         assert_eq!(json["venues"]["okx"]["refused"], serde_json::json!({"unknown_instrument": 1}));
         assert_eq!(json["venues"]["okx"]["state"], "connected");
+        assert_eq!(json["venues"]["okx"].get("open_interest"), None);
+        monitor.open_interest(okx, 60_000).sampling().samples = 2;
+        let json = serde_json::to_value(monitor.snapshot()).unwrap();
+        assert_eq!(json["venues"]["okx"]["open_interest"]["interval_ms"], 60_000);
+        assert_eq!(json["venues"]["okx"]["open_interest"]["samples"], 2);
     }
 
     #[test]

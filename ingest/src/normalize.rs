@@ -15,6 +15,7 @@ use crate::{
     exchange::Exchange,
     instruments::Instruments,
     okx,
+    open_interest::quote::Quote,
     reading::{Limits, Ordinals, Reading},
 };
 
@@ -44,6 +45,8 @@ pub struct Frame {
     pub kind: Kind,
     /// The liquidations of tracked bases, in the venue's order.
     pub liquidations: Vec<Liquidation>,
+    /// What the companion channel states about open interest and mark prices, in the venue's order.
+    pub quotes: Vec<Quote>,
     /// What could not be taken, and why.
     pub refused: Vec<Refusal>,
     /// Well-formed liquidations of bases that are not tracked.
@@ -134,6 +137,14 @@ pub enum Reason {
     Skewed,
     /// The venue refused a subscription.
     Subscription,
+    /// An open interest whose venue time did not advance since the last sample.
+    Repeated,
+    /// An instrument that is sampled and that an answer for all instruments lacks.
+    Missing,
+    /// An open interest without a mark price to value it.
+    Unmarked,
+    /// A figure whose unit cannot be known.
+    UnknownUnit,
 }
 
 impl Reason {
@@ -155,6 +166,10 @@ impl Reason {
             Self::Past => "past",
             Self::Skewed => "skewed",
             Self::Subscription => "subscription",
+            Self::Repeated => "repeated",
+            Self::Missing => "missing",
+            Self::Unmarked => "unmarked",
+            Self::UnknownUnit => "unknown_unit",
         }
     }
 }
@@ -242,9 +257,16 @@ impl Normalizer {
     }
 }
 
-/// Returns the beginning of a venue's text, safe for a terminal.
+/// Returns the beginning of a venue's text, safe for a terminal; quotes are, and stay as they are.
 pub(crate) fn escape(text: &str) -> String {
-    text.chars().take(EXCERPT_CHARS_MAX).flat_map(char::escape_debug).collect()
+    let mut escaped = String::new();
+    for char in text.chars().take(EXCERPT_CHARS_MAX) {
+        match char {
+            '\'' | '"' => escaped.push(char),
+            _ => escaped.extend(char.escape_debug()),
+        }
+    }
+    escaped
 }
 
 /// Returns the beginning of a venue's bytes, safe for a terminal.

@@ -1,5 +1,6 @@
 //! OKX swaps: one channel of all of them that cannot be narrowed, quantities in contracts, and a REST backfill.
 
+pub(crate) mod interest;
 pub(crate) mod message;
 pub(crate) mod metadata;
 pub mod page;
@@ -20,3 +21,12 @@ pub(crate) const SUBSCRIBE: &str = r#"{"op":"subscribe","args":[{"channel":"liqu
 
 /// The client's ping; its answer is the text `pong` (exchanges.md B).
 pub(crate) const PING: &str = "ping";
+
+/// The channels of open interest, each asked for with one instrument.
+pub(crate) const INTEREST: [&str; 2] = ["open-interest", "mark-price"];
+
+/// The instrument whose channels are always busy.
+pub(crate) const COMPANION: &str = "BTC-USDT-SWAP";
+
+/// Path of the open interest of all swaps under the REST base.
+pub(crate) const OPEN_INTEREST_PATH: &str = "/api/v5/public/open-interest?instType=SWAP";

@@ -15,6 +15,7 @@ use crate::{
     config::Bases,
     instruments::Instruments,
     normalize::{FUTURE_MS_MAX, Frame, Kind, Reason, Receipt, Refusal, escape, excerpt},
+    open_interest::quote::Quote,
 };
 
 /// Most items read from one frame: a Bybit frame holds one symbol's half second, an OKX one a few dozen. What is beyond
@@ -39,6 +40,19 @@ impl Limits {
 
     fn is_past(self, time: EventTime, received_at: ReceivedAt) -> bool {
         self.age_ms(time, received_at) > self.retention_ms
+    }
+
+    /// Takes a venue's time, or tells why it cannot be true.
+    pub(crate) fn event_time(self, time_ms: i64, receipt: Receipt) -> Result<EventTime, Reason> {
+        if !TIME_MS.contains(&time_ms) {
+            return Err(Reason::Absurd);
+        }
+        let time = EventTime::from_millis(time_ms);
+        match receipt {
+            Receipt::Live(received_at) if self.is_future(time, received_at) => Err(Reason::Future),
+            Receipt::Live(received_at) if self.is_past(time, received_at) => Err(Reason::Past),
+            Receipt::Live(_) | Receipt::Recorded => Ok(time),
+        }
     }
 
     /// Age at receipt on the venue's own clock, which is behind ours by the offset.
@@ -107,8 +121,14 @@ impl<'a> Reading<'a> {
         limits: Limits,
         ordinals: Ordinals,
     ) -> Self {
-        let frame =
-            Frame { kind: Kind::Ignored, liquidations: Vec::new(), refused: Vec::new(), untracked: 0, pushed_at: None };
+        let frame = Frame {
+            kind: Kind::Ignored,
+            liquidations: Vec::new(),
+            quotes: Vec::new(),
+            refused: Vec::new(),
+            untracked: 0,
+            pushed_at: None,
+        };
         Self { instruments, bases, receipt, limits, ordinals, equal: BTreeMap::new(), items: 0, frame }
     }
 
@@ -125,6 +145,11 @@ impl<'a> Reading<'a> {
     pub(crate) fn pushed_at(&mut self, time_ms: Option<i64>) {
         let time = time_ms.filter(|ms| TIME_MS.contains(ms)).map(EventTime::from_millis);
         self.frame.pushed_at = self.frame.pushed_at.max(time);
+    }
+
+    /// Takes what the companion states; it is judged where it is sampled.
+    pub(crate) fn quote(&mut self, quote: Quote) {
+        self.frame.quotes.push(quote);
     }
 
     /// Reads JSON of the venue's shape; otherwise it is refused and nothing returned.
@@ -175,7 +200,7 @@ impl<'a> Reading<'a> {
         let price: Price = stated.price.parse()?;
         let native: Quantity = stated.quantity.parse()?;
         let (quantity, notional_usd): (Quantity, Usd) = contract.unit.value(native, price).ok_or(Reason::NotUsd)??;
-        let event_time = self.event_time(stated.time_ms)?;
+        let event_time = self.limits.event_time(stated.time_ms, self.receipt)?;
         let key = stated.key.iter().map(Field::normalised).collect::<Result<Vec<_>, _>>()?;
         let ordinal = self.ordinal(&key);
         let reported = Reported {
@@ -195,18 +220,6 @@ impl<'a> Reading<'a> {
         };
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
         Ok(Some(Liquidation::new(reported, &key, ordinal, received_at)))
-    }
-
-    fn event_time(&self, time_ms: i64) -> Result<EventTime, Reason> {
-        if !TIME_MS.contains(&time_ms) {
-            return Err(Reason::Absurd);
-        }
-        let time = EventTime::from_millis(time_ms);
-        match self.receipt {
-            Receipt::Live(received_at) if self.limits.is_future(time, received_at) => Err(Reason::Future),
-            Receipt::Live(received_at) if self.limits.is_past(time, received_at) => Err(Reason::Past),
-            Receipt::Live(_) | Receipt::Recorded => Ok(time),
-        }
     }
 
     fn ordinal(&mut self, key: &[String]) -> u32 {

@@ -1,6 +1,6 @@
 //! One unbroken stretch of a feed: a socket, its replacement without a gap, and what is fetched meanwhile.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
 use schemas::{market::FeedState, time::ReceivedAt};
 use tokio::time::{Instant, sleep_until};
@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Bytes;
 
 use crate::{
     backfill::{self, Backfilled, Gap},
+    channel::Channel,
     exchange::Exchange,
     feed::{Feed, Stop},
     follow::Link,
@@ -15,6 +16,7 @@ use crate::{
     normalize::{Kind, Reason, Refusal},
     rest::RestError,
     socket::{ConnectError, Socket, SocketEnd},
+    task::{Task, finish},
 };
 
 /// Why a session ended.
@@ -31,9 +33,6 @@ impl From<Stop> for Ended {
         Self::Stop(stop)
     }
 }
-
-/// Work that goes on beside the sockets, at most one of a kind.
-type Task<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// A stretch of a feed.
 pub(crate) struct Session<'a> {
@@ -181,7 +180,7 @@ impl<'a> Session<'a> {
     async fn live(&mut self) -> Result<(), Ended> {
         let heard = self.feed.live().await?;
         // A venue that publishes nothing over REST has no backfill (exchanges.md A.1, A.2).
-        if self.feed.exchange != Exchange::Okx {
+        if self.feed.exchange != Exchange::Okx || self.feed.channel != Channel::Liquidations {
             return Ok(());
         }
         if let Some(gap) = Gap::new(heard, self.feed.venue_now(), self.feed.market) {
@@ -245,7 +244,7 @@ impl<'a> Session<'a> {
             return self.current_ended(end).await;
         }
         self.check_successor(now).await;
-        if self.refresh.is_none() && now >= self.link.refresh_at {
+        if self.refresh.is_none() && self.link.is_refresh_due(now) {
             self.refresh = Some(Box::pin(self.link.fetch()));
         }
         if self.renew_at.is_some_and(|at| now >= at) && self.connecting.is_none() && self.successor.is_none() {
@@ -320,14 +319,4 @@ async fn receive(socket: &mut Option<Socket>) -> Result<(Bytes, ReceivedAt), Soc
         Some(socket) => socket.receive().await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for a task, if there is one, and clears it. Cancelling keeps the task.
-async fn finish<T>(task: &mut Task<T>) -> T {
-    let output = match task {
-        Some(running) => running.as_mut().await,
-        None => std::future::pending().await,
-    };
-    *task = None;
-    output
 }

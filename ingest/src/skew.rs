@@ -82,11 +82,21 @@ impl Clocks {
             return was_skewed;
         };
         offsets.insert(exchange, offset_ms);
-        let own = 0;
-        let reference = median(offsets.values().copied().chain([own]).collect()).unwrap_or(own);
+        let reference = reference(&offsets);
         let distance_ms = offset_ms.saturating_sub(reference).saturating_abs();
         distance_ms > if was_skewed { RECOVERED_MS } else { SKEWED_MS }
     }
+
+    /// Returns how far the market's time is behind ours, in milliseconds: what no single wrong clock decides.
+    pub(crate) fn reference_ms(&self) -> i64 {
+        reference(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The median of all feeds' offsets and our own clock.
+fn reference(offsets: &BTreeMap<Exchange, i64>) -> i64 {
+    let own = 0;
+    median(offsets.values().copied().chain([own]).collect()).unwrap_or(own)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::{
     binance, bybit,
+    channel::Channel,
     config::Timings,
     exchange::Exchange,
     normalize::{Kind, escape},
@@ -93,19 +94,25 @@ impl Socket {
     /// Connects and subscribes.
     pub(crate) async fn connect(
         exchange: Exchange,
+        channel: Channel,
         base: Url,
         instruments: Vec<Instrument>,
         within: Duration,
     ) -> Result<Self, ConnectError> {
-        let opening = Self::open(exchange, base, instruments);
+        let opening = Self::open(exchange, channel, base, instruments);
         timeout(within, opening).await.map_err(|_| ConnectError::Timeout(within))?
     }
 
-    async fn open(exchange: Exchange, base: Url, instruments: Vec<Instrument>) -> Result<Self, ConnectError> {
+    async fn open(
+        exchange: Exchange,
+        channel: Channel,
+        base: Url,
+        instruments: Vec<Instrument>,
+    ) -> Result<Self, ConnectError> {
         let path = match exchange {
-            Exchange::Binance => binance::WS_PATH,
-            Exchange::Bybit => bybit::WS_PATH,
-            Exchange::Okx => okx::WS_PATH,
+            Exchange::Binance => binance::ws_path(channel, &instruments),
+            Exchange::Bybit => bybit::WS_PATH.to_owned(),
+            Exchange::Okx => okx::WS_PATH.to_owned(),
         };
         let started_at = Instant::now();
         let config = WebSocketConfig::default()
@@ -113,8 +120,8 @@ impl Socket {
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let (mut stream, _) =
-            connect_async_with_config(join(&base, path), Some(config), true).await.map_err(connect_error)?;
-        let mut subscriptions = Subscriptions::new(exchange);
+            connect_async_with_config(join(&base, &path), Some(config), true).await.map_err(connect_error)?;
+        let mut subscriptions = Subscriptions::new(exchange, channel);
         for frame in subscriptions.start(&instruments) {
             stream.send(Message::text(frame)).await.map_err(ConnectError::Failed)?;
         }

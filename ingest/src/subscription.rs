@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use schemas::name::Instrument;
 
-use crate::{bybit, exchange::Exchange, okx};
+use crate::{bybit, channel::Channel, exchange::Exchange, okx};
 
 /// Most characters of topics in one Bybit frame. The venue's limit is 21,000 for all `args` (exchanges.md B); quotes and
 /// commas are counted in.
@@ -14,6 +14,7 @@ const TOPICS_CHARS_MAX: usize = 20_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subscriptions {
     exchange: Exchange,
+    channel: Channel,
     /// Bybit's topics that were asked for and not refused.
     topics: BTreeSet<String>,
     /// Requests without an answer, oldest first.
@@ -29,8 +30,8 @@ struct Request {
 
 impl Subscriptions {
     /// Begins with nothing asked for.
-    pub(crate) const fn new(exchange: Exchange) -> Self {
-        Self { exchange, topics: BTreeSet::new(), awaited: Vec::new(), requests: 0 }
+    pub(crate) const fn new(exchange: Exchange, channel: Channel) -> Self {
+        Self { exchange, channel, topics: BTreeSet::new(), awaited: Vec::new(), requests: 0 }
     }
 
     /// Returns the frames that subscribe a fresh socket to the companion and to these instruments.
@@ -43,6 +44,7 @@ impl Subscriptions {
                 frames.extend(self.add(instruments));
                 frames
             }
+            Exchange::Okx if self.channel == Channel::OpenInterest => okx_interest(instruments),
             Exchange::Okx => {
                 self.awaited.push(Request { id: okx::LIQUIDATIONS.to_owned(), topics: Vec::new() });
                 vec![okx::SUBSCRIBE.to_owned()]
@@ -55,7 +57,11 @@ impl Subscriptions {
         if self.exchange != Exchange::Bybit {
             return Vec::new();
         }
-        let topics = instruments.iter().map(|instrument| format!("{}{instrument}", bybit::LIQUIDATIONS));
+        let prefix = match self.channel {
+            Channel::Liquidations => bybit::LIQUIDATIONS,
+            Channel::OpenInterest => bybit::TICKERS,
+        };
+        let topics = instruments.iter().map(|instrument| format!("{prefix}{instrument}"));
         let topics = topics.filter(|topic| !self.topics.contains(topic)).collect();
         self.request(topics)
     }
@@ -131,12 +137,26 @@ impl Subscriptions {
 
     fn frame(&mut self, topics: Vec<String>) -> String {
         self.requests += 1;
-        let id = format!("liq-{}", self.requests);
+        let id = match self.channel {
+            Channel::Liquidations => format!("liq-{}", self.requests),
+            Channel::OpenInterest => format!("oi-{}", self.requests),
+        };
         let frame = serde_json::json!({"req_id": id, "op": "subscribe", "args": topics}).to_string();
         self.topics.extend(topics.iter().cloned());
         self.awaited.push(Request { id, topics });
         frame
     }
+}
+
+/// One frame per instrument and channel, so that one refused loses no other; their data is the proof.
+fn okx_interest(instruments: &[Instrument]) -> Vec<String> {
+    let others = instruments.iter().map(Instrument::as_str).filter(|name| *name != okx::COMPANION);
+    let frames = [okx::COMPANION].into_iter().chain(others).flat_map(|instrument| {
+        okx::INTEREST.map(|channel| {
+            serde_json::json!({"op": "subscribe", "args": [{"channel": channel, "instId": instrument}]}).to_string()
+        })
+    });
+    frames.collect()
 }
 
 #[cfg(test)]
@@ -154,7 +174,7 @@ mod tests {
 
     #[test]
     fn one_refused_topic_loses_no_other() {
-        let mut subscriptions = Subscriptions::new(Exchange::Bybit);
+        let mut subscriptions = Subscriptions::new(Exchange::Bybit, Channel::Liquidations);
         let frames = subscriptions.start(&instruments(&["BTCUSDT", "PEPEUSDT", "ETHUSDT"]));
         assert_eq!(args(&frames[0]), ["tickers.BTCUSDT"]);
         subscriptions.confirmed("liq-1");
@@ -168,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_unnamed_refusal_asks_for_each_topic_on_its_own() {
-        let mut subscriptions = Subscriptions::new(Exchange::Bybit);
+        let mut subscriptions = Subscriptions::new(Exchange::Bybit, Channel::Liquidations);
         subscriptions.start(&instruments(&["BTCUSDT", "PEPEUSDT"]));
         subscriptions.confirmed("liq-1");
         assert_eq!(subscriptions.refused("", None).len(), 2);
@@ -179,7 +199,7 @@ mod tests {
 
     #[test]
     fn only_what_is_new_is_added() {
-        let mut subscriptions = Subscriptions::new(Exchange::Bybit);
+        let mut subscriptions = Subscriptions::new(Exchange::Bybit, Channel::Liquidations);
         subscriptions.start(&instruments(&["BTCUSDT"]));
         let frames = subscriptions.add(&instruments(&["BTCUSDT", "BTCPERP"]));
         assert_eq!(args(&frames[0]), ["allLiquidation.BTCPERP"]);
@@ -189,14 +209,14 @@ mod tests {
     #[test]
     fn all_topics_of_the_venue_stay_below_its_limit() {
         let names: Vec<Instrument> = (0..800).map(|n| format!("SOMELONGCOIN{n}USDT").parse().unwrap()).collect();
-        let frames = Subscriptions::new(Exchange::Bybit).start(&names);
+        let frames = Subscriptions::new(Exchange::Bybit, Channel::Liquidations).start(&names);
         assert!(frames.iter().all(|frame| frame.len() < 21_000), "{}", frames.len());
         assert_eq!(frames.iter().map(|frame| args(frame).len()).sum::<usize>(), 801);
     }
 
     #[test]
     fn okx_waits_for_the_liquidation_channel_alone() {
-        let mut subscriptions = Subscriptions::new(Exchange::Okx);
+        let mut subscriptions = Subscriptions::new(Exchange::Okx, Channel::Liquidations);
         assert_eq!(subscriptions.start(&[]), [okx::SUBSCRIBE]);
         subscriptions.confirmed("mark-price");
         assert!(!subscriptions.is_confirmed());
@@ -206,8 +226,23 @@ mod tests {
 
     #[test]
     fn binance_needs_no_request() {
-        let mut subscriptions = Subscriptions::new(Exchange::Binance);
+        let mut subscriptions = Subscriptions::new(Exchange::Binance, Channel::Liquidations);
         assert_eq!(subscriptions.start(&[]), [""; 0]);
         assert!(subscriptions.is_confirmed());
+    }
+
+    #[test]
+    fn open_interest_asks_for_its_own_topics() {
+        let mut bybit = Subscriptions::new(Exchange::Bybit, Channel::OpenInterest);
+        let frames = bybit.start(&instruments(&["BTCUSDT", "ETHUSDT"]));
+        assert_eq!(
+            frames.iter().flat_map(|frame| args(frame)).collect::<Vec<_>>(),
+            ["tickers.BTCUSDT", "tickers.ETHUSDT"]
+        );
+        let mut okx = Subscriptions::new(Exchange::Okx, Channel::OpenInterest);
+        let frames = okx.start(&instruments(&["ETH-USDT-SWAP"]));
+        assert_eq!(frames.len(), 4);
+        assert!(frames[3].contains(r#"{"channel":"mark-price","instId":"ETH-USDT-SWAP"}"#), "{}", frames[3]);
+        assert!(okx.is_confirmed());
     }
 }

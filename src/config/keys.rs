@@ -120,8 +120,10 @@ pub(crate) const OKX_REST: Key =
     Key::new(Kind::Url, "venues.okx.rest_url", "FORESHOCK_OKX_REST_URL", HTTP_BASE).default(OKX[1]);
 
 pub(crate) const OI_SOURCE: Key =
-    Key::new(Kind::Value, "oi.source", "FORESHOCK_OI_SOURCE", "direct (market-data is not available in this version)")
-        .default("direct");
+    Key::new(Kind::Value, "oi.source", "FORESHOCK_OI_SOURCE", "direct or market-data").default("direct");
+pub(crate) const OI_BASES: Key =
+    Key::new(Kind::List, "oi.bases", "FORESHOCK_OI_BASES", "a list of base assets such as BTC,ETH, or none")
+        .default("BTC,ETH,SOL");
 pub(crate) const MARKET_DATA_URL: Key = Key::new(Kind::Url, "oi.market_data_url", "MARKET_DATA_URL", HTTP_BASE);
 
 pub(crate) const SHARED_TOKEN: Key = Key::new(Kind::Secret, "telegram.bot_token", "TELEGRAM_BOT_TOKEN", TOKEN);
@@ -158,7 +160,7 @@ pub(crate) const LOG_FORMAT: Key =
     Key::new(Kind::Value, "log.format", "FORESHOCK_LOG_FORMAT", "text or json").flag("--log-format");
 
 /// Every key, in the order they are shown.
-pub(crate) const ALL: [&Key; 28] = [
+pub(crate) const ALL: [&Key; 29] = [
     &MARKET,
     &BASES,
     &INSTANCE,
@@ -177,6 +179,7 @@ pub(crate) const ALL: [&Key; 28] = [
     &OKX_WS,
     &OKX_REST,
     &OI_SOURCE,
+    &OI_BASES,
     &MARKET_DATA_URL,
     &SHARED_TOKEN,
     &OWN_TOKEN,

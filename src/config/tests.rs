@@ -43,7 +43,7 @@ fn every_mistake_is_told_at_once_with_its_name_its_value_and_what_is_valid() {
         typo = 1
         nats = { replicas = 2, url = ['nats://a'] }
         venues = { okx = { ws_url = 'https://x' }, ftx = { ws_url = 'wss://x' } }
-        oi = { source = 'market-data', BTC = { change_pct = 0 } }
+        oi = { source = 'rumours', bases = '*', BTC = { change_pct = 0 } }
         log = { format = true }";
     let variables = [
         ("ENABLE_OI_ALERTS", "perhaps"),
@@ -63,7 +63,8 @@ fn every_mistake_is_told_at_once_with_its_name_its_value_and_what_is_valid() {
         "NATS_PASSWORD or NATS_PASSWORD_FILE: a password for NATS_USER is expected",
         r#"nats.replicas is "2": 1 or 3 is expected"#,
         r#"venues.okx.ws_url is "https://x": a ws:// or wss:// URL"#,
-        r#"oi.source is "market-data": direct (market-data is not available in this version) is expected"#,
+        r#"oi.source is "rumours": direct or market-data is expected"#,
+        r#"oi.bases is "*": a list of base assets such as BTC,ETH, or none is expected"#,
         r#"ENABLE_OI_ALERTS is "perhaps": true or false is expected"#,
         r#"ALERT_RATE_LIMIT_SECONDS is "25h": whole seconds or a duration such as 60s, at most 24h, is expected"#,
         r#"--log-level is "loud": TRACE,"#,
@@ -193,6 +194,51 @@ fn lists_are_arrays_in_the_file_and_separated_by_commas_elsewhere() {
     ] {
         assert_eq!(load("", &[(name, value)]).unwrap_err().problems.len(), 1, "{name}={value}");
     }
+}
+
+#[test]
+fn open_interest_comes_from_the_venues_or_from_the_service() {
+    let url = ("MARKET_DATA_URL", "http://market-data:8001");
+    let source = |variables: &[(&str, &str)]| load("", variables).map(|settings| settings.open_interest.source);
+    let service = Source::MarketData(url.1.parse().unwrap());
+    assert_eq!(source(&[]), Ok(Source::Direct));
+    assert_eq!(source(&[url]), Ok(Source::Direct), "an existing environment always sets it");
+    assert_eq!(source(&[url, ("FORESHOCK_OI_SOURCE", "market-data")]), Ok(service));
+    let problems = source(&[("FORESHOCK_OI_SOURCE", "market-data")]).unwrap_err().problems;
+    assert_eq!(problems, [r#"MARKET_DATA_URL: the service's URL for oi.source = "market-data" is expected"#]);
+    let problems = source(&[("FORESHOCK_OI_SOURCE", "market-data"), (url.0, "market-data")]).unwrap_err().problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
+fn no_more_bases_are_sampled_than_the_requests_of_an_hour_carry() {
+    let sampled = |file: &str, variables: &[(&str, &str)]| {
+        load(file, variables).map(|settings| settings.open_interest.bases.len()).map_err(|error| error.problems)
+    };
+    let of = |count: usize| (0..count).map(|n| format!("A{n}")).collect::<Vec<_>>().join(",");
+    let bases = |count: usize, more: &[(&str, &str)]| {
+        let bases = of(count);
+        sampled("", &[&[("FORESHOCK_OI_BASES", bases.as_str())], more].concat())
+    };
+    let service = [("FORESHOCK_OI_SOURCE", "market-data"), ("MARKET_DATA_URL", "http://market-data:8001")];
+    assert_eq!((bases(7, &[]), bases(10, &service)), (Ok(7), Ok(10)));
+    assert_eq!(bases(50, &[("FORESHOCK_VENUES", "bybit,okx")]), Ok(50), "one request for all symbols");
+    assert_eq!(
+        bases(8, &[]).unwrap_err(),
+        [
+            "oi.bases: 8 bases need 96 requests an hour of Binance at the longest interval of 5 min; 90 are allowed: at most 7 \
+          bases"
+        ]
+    );
+    assert_eq!(
+        bases(11, &service).unwrap_err(),
+        [
+            "oi.bases: 11 bases need 99 requests an hour of Binance and OKX through the market-data service at the longest \
+          interval of 60 min; 90 are allowed: at most 10 bases"
+        ]
+    );
+    assert_eq!((sampled("oi.bases = []", &[]), sampled("", &[("FORESHOCK_OI_BASES", "none")])), (Ok(0), Ok(0)));
+    assert_eq!(sampled("oi.bases = ['btc']", &[("FORESHOCK_OI_BASES", "")]), Ok(1));
 }
 
 #[test]

@@ -32,6 +32,25 @@ pub(super) fn bases(text: &str) -> Option<Bases> {
     only.map(Bases::Only)
 }
 
+/// Reads where open interest comes from: true for the venues, false for the market-data service.
+pub(super) fn is_direct(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "direct" => Some(true),
+        "market-data" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads base assets to sample; none of them for `none`, and for an empty array in the file. All are too many for any
+/// venue.
+pub(super) fn oi_bases(text: &str) -> Option<BTreeSet<Base>> {
+    match bases(text) {
+        _ if ["", "none"].contains(&text.to_ascii_lowercase().as_str()) => Some(BTreeSet::new()),
+        Some(Bases::Only(bases)) => Some(bases),
+        Some(Bases::All) | None => None,
+    }
+}
+
 pub(super) fn instance(text: &str) -> Option<String> {
     let valid = (1..=INSTANCE_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));

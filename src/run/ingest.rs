@@ -1,26 +1,44 @@
 //! `foreshock ingest`: hears the venues and stores what they say in MARKET.
 
+pub mod accounts;
+mod outlook;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use ingest::{
-    config::{Bases, Config, Endpoints, Market, RETENTION, Timings},
+    channel::Channel,
+    config::{Bases, Config, Endpoints, Market, RETENTION, Source, Timings},
     exchange::Exchange,
     monitor::{Monitor, VenueStatus},
+    open_interest::external_venues,
     run::Observation,
 };
 use nats::{BacklogLimits, Bus, Observed, PublisherConfig, PublisherMonitor, PublisherStats, VenuePublisher};
-use schemas::name::Venue;
+use schemas::{
+    market::{Feed as FeedEvent, FeedState, MarketEvent},
+    name::Venue,
+};
 use serde::Serialize;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::config::{self, Settings};
+use self::accounts::NatsAccounts;
+use crate::{
+    config::{self, Settings},
+    run::host_clock_ms,
+};
 
 /// Events between a socket and its publisher. The publisher never waits for NATS, so this only smooths bursts; when it
 /// is full the socket waits.
 const CHANNEL: usize = 1024;
+
+/// Changes of feeds on their way to the outlook, which are few; when it is full the venue waits.
+const CHANGES: usize = 16;
 
 /// How long the backlog may take to empty at shutdown; what is left is heard by another ingest or lost, and said.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -30,6 +48,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Status {
     /// Every venue, by name.
     pub venues: BTreeMap<Venue, Feed>,
+    /// While a venue refuses this client: how many are left, and whether explosions can still be confirmed by the rules
+    /// that were in force at the last refusal or return.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<String>,
 }
 
 /// One venue: what its socket does and what became of its events.
@@ -47,13 +69,14 @@ pub struct Feed {
 pub struct Watch {
     feeds: Monitor,
     publishers: BTreeMap<Venue, Arc<PublisherMonitor>>,
+    outlook: watch::Sender<Option<String>>,
 }
 
 impl Watch {
     /// Returns a watch over the enabled venues.
     pub fn new(settings: &Settings) -> Self {
-        let publishers = endpoints(settings).into_keys().map(|exchange| (exchange.venue(), Arc::default()));
-        Self { feeds: Monitor::new(), publishers: publishers.collect() }
+        let publishers = venues(settings).into_iter().map(|venue| (venue, Arc::default()));
+        Self { feeds: Monitor::new(), publishers: publishers.collect(), outlook: watch::Sender::default() }
     }
 
     /// Returns the state at this moment.
@@ -63,7 +86,7 @@ impl Watch {
             let socket = sockets.remove(venue).unwrap_or_default();
             (venue.clone(), Feed { socket, market: publisher.stats() })
         });
-        Status { venues: venues.collect() }
+        Status { venues: venues.collect(), outlook: self.outlook.borrow().clone() }
     }
 }
 
@@ -74,39 +97,85 @@ impl Watch {
 pub async fn run(bus: Bus, settings: &Settings, watch: Watch, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let mut outputs = BTreeMap::new();
-    let venues = watch.publishers.len();
+    let (changes, changed) = mpsc::channel(CHANGES);
+    let count = watch.publishers.len();
     for (venue, monitor) in watch.publishers {
         let (observations, heard) = mpsc::channel(CHANNEL);
         outputs.insert(venue.clone(), observations);
         let config = PublisherConfig {
             instance: settings.instance.clone(),
-            backlog: BacklogLimits::shared_by(venues),
+            backlog: BacklogLimits::shared_by(count),
             drain: DRAIN,
         };
         let publisher = VenuePublisher::new(bus.clone(), venue, config, monitor);
         // Ends when its venue does, so that nothing heard is left behind.
-        tasks.spawn(publish(publisher, heard));
+        tasks.spawn(publish(publisher, heard, changes.clone()));
     }
-    let feeds = ingest::run::run(config(settings), outputs, watch.feeds, shutdown.clone());
+    drop(changes);
+    let reason = {
+        let feeds = watch.feeds.clone();
+        move |feed: &FeedEvent| {
+            let status = feeds.snapshot().venues.remove(&feed.venue)?;
+            let of_open_interest = status.open_interest.and_then(|status| status.last_error);
+            if feed.channel == Channel::OpenInterest.as_str() { of_open_interest } else { status.last_error }
+        }
+    };
+    let direct = settings.venues.enabled().len();
+    // Ends with the publishers.
+    tasks.spawn(outlook::tell(bus.clone(), settings.clone(), direct, changed, reason, watch.outlook));
+    // A name of this process alone: the holder of its turns.
+    let holder = format!("{}-{}-{}", settings.instance, std::process::id(), host_clock_ms());
+    let (accounts, keeper) = NatsAccounts::new(bus, holder, settings.market);
+    let mut keeping = JoinSet::new();
+    keeping.spawn(keeper.run());
+    hear(settings, outputs, accounts, watch.feeds, &mut tasks, &mut keeping, shutdown).await?;
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a publisher ended")?;
+    }
+    // With the venues its last user is gone.
+    keeping.join_all().await;
+    Ok(())
+}
+
+/// Hears the venues until `shutdown`; what hangs on them ends after them.
+async fn hear(
+    settings: &Settings,
+    outputs: BTreeMap<Venue, mpsc::Sender<Observation>>,
+    accounts: NatsAccounts,
+    monitor: Monitor,
+    publishing: &mut JoinSet<()>,
+    keeping: &mut JoinSet<()>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let shared = Arc::new(accounts.clone());
+    let feeds = ingest::run::run(config(settings), outputs, shared, monitor, shutdown.clone());
     tokio::pin!(feeds);
     tokio::select! {
         ended = &mut feeds => ended.context("the venues cannot be heard")?,
-        ended = tasks.join_next(), if !tasks.is_empty() => {
+        ended = publishing.join_next(), if !publishing.is_empty() => {
             ended.transpose().context("a publisher ended")?;
             anyhow::ensure!(shutdown.is_cancelled(), "a publisher ended while its venue goes on");
             feeds.await.context("the venues cannot be heard")?;
         }
+        ended = keeping.join_next() => {
+            ended.transpose().context("the accounts of requests ended")?;
+            anyhow::bail!("the accounts of requests ended while the venues go on");
+        }
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.context("a publisher ended")?;
-    }
+    drop(accounts);
     Ok(())
 }
 
-async fn publish(publisher: VenuePublisher, mut heard: mpsc::Receiver<Observation>) {
+async fn publish(publisher: VenuePublisher, mut heard: mpsc::Receiver<Observation>, changes: mpsc::Sender<FeedEvent>) {
     let (events, observed) = mpsc::channel(1);
     let forward = async move {
         while let Some(Observation { event, backfill }) = heard.recv().await {
+            if let MarketEvent::Feed(feed) = &event
+                && feed.state != FeedState::Alive
+                && changes.send(feed.clone()).await.is_err()
+            {
+                warn!("nobody tells what refusals leave");
+            }
             if events.send(Observed { event, backfill }).await.is_err() {
                 warn!("a publisher ended before its venue");
                 return;
@@ -117,7 +186,9 @@ async fn publish(publisher: VenuePublisher, mut heard: mpsc::Receiver<Observatio
 }
 
 fn config(settings: &Settings) -> Config {
-    let venues = endpoints(settings)
+    let venues = settings
+        .venues
+        .enabled()
         .into_iter()
         .map(|(exchange, venue)| (exchange, Endpoints { ws: venue.ws_url.clone(), rest: venue.rest_url.clone() }));
     Config {
@@ -130,13 +201,17 @@ fn config(settings: &Settings) -> Config {
         },
         retention: RETENTION,
         timings: Timings::default(),
+        open_interest: settings.open_interest.clone(),
     }
 }
 
-fn endpoints(settings: &Settings) -> BTreeMap<Exchange, &config::Venue> {
-    let config::Venues { binance, bybit, okx } = &settings.venues;
-    let venues = [(Exchange::Binance, binance), (Exchange::Bybit, bybit), (Exchange::Okx, okx)];
-    venues.into_iter().filter(|(_, venue)| venue.enabled).collect()
+/// Returns every venue this process has events of.
+fn venues(settings: &Settings) -> Vec<Venue> {
+    let external = match &settings.open_interest.source {
+        Source::MarketData(_) if !settings.open_interest.bases.is_empty() => external_venues().collect(),
+        Source::MarketData(_) | Source::Direct => Vec::new(),
+    };
+    settings.venues.enabled().into_keys().map(Exchange::venue).chain(external).collect()
 }
 
 /// Returns the configured bases as ingest takes them.
@@ -144,5 +219,28 @@ pub(crate) fn bases(bases: &config::Bases) -> Bases {
     match bases {
         config::Bases::All => Bases::All,
         config::Bases::Only(bases) => Bases::Only(bases.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Flags};
+
+    fn venues_with(variables: &[(&str, &str)]) -> Vec<String> {
+        let settings = Settings::load(None, &Environment::from_pairs(variables, &[]), &Flags::new()).unwrap();
+        Watch::new(&settings).status().venues.into_keys().map(|venue| venue.to_string()).collect()
+    }
+
+    #[test]
+    fn the_exchanges_of_the_market_data_service_are_venues_of_their_own() {
+        let service = [("FORESHOCK_OI_SOURCE", "market-data"), ("MARKET_DATA_URL", "http://market-data:8001")];
+        let direct = ["binance", "bybit", "okx"];
+        let external = ["binance", "bitget", "bybit", "gateio", "hyperliquid", "okx"].map(|name| format!("ext-{name}"));
+        assert_eq!(venues_with(&[]), direct);
+        let mut all = [&direct.map(str::to_owned)[..], &external].concat();
+        all.sort();
+        assert_eq!(venues_with(&service), all);
+        assert_eq!(venues_with(&[&service[..], &[("FORESHOCK_OI_BASES", "none")]].concat()), direct);
     }
 }

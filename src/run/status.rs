@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ingest::exchange::Exchange;
 use jiff::Timestamp;
 use nats::{Bus, ServiceStatus};
 use schemas::subject::Stream;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     cli,
     exit::ExitCode,
-    run::{Context, connect, say, service::ROLES, stdout},
+    run::{Context, connect, host_clock_ms, say, service::ROLES, stdout},
 };
 
 /// How long services have to answer; they answer within milliseconds or not at all.
@@ -112,22 +113,25 @@ fn details(role: &str, state: &Value) -> Vec<String> {
     match role {
         "ingest" => {
             let venues = state["venues"].as_object().into_iter().flatten();
-            let line = |(venue, feed): (&String, &Value)| {
+            let lines = |(venue, feed): (&String, &Value)| {
                 let refused: u64 =
                     feed["refused"].as_object().into_iter().flat_map(|all| all.values()).map(&number).sum();
                 let error = feed["last_error"].as_str().map(|error| format!(" — {error}")).unwrap_or_default();
-                format!(
+                let line = format!(
                     "{venue:<8} {:<12} {} events, {} refused, {} stored, {} duplicates, {} waiting, {} reconnects{error}",
-                    feed["state"].as_str().unwrap_or("connecting"),
+                    feed["state"].as_str().unwrap_or_else(|| without_state(venue)),
                     number(&feed["events"]),
                     refused,
                     number(&feed["market"]["stored"]),
                     number(&feed["market"]["duplicates"]) + number(&feed["market"]["left_out"]),
                     number(&feed["market"]["backlog_events"]),
                     number(&feed["reconnects"]),
-                )
+                );
+                let open_interest = open_interest(&feed["open_interest"], host_clock_ms());
+                [Some(line), open_interest.map(|line| format!("{:<8} open interest: {line}", ""))].into_iter().flatten()
             };
-            venues.map(line).collect()
+            let outlook = state["outlook"].as_str().map(ToOwned::to_owned);
+            venues.flat_map(lines).chain(outlook).collect()
         }
         "detect" => {
             let mut lines = vec![format!(
@@ -141,13 +145,18 @@ fn details(role: &str, state: &Value) -> Vec<String> {
             )];
             for base in state["bases"].as_array().into_iter().flatten() {
                 let clock = base["clock"].as_i64().and_then(|clock| Timestamp::from_millisecond(clock).ok());
+                let held = &base["open_interest"];
+                let open_interest = held["usd"]
+                    .as_str()
+                    .map(|usd| format!("; open interest ${usd} on {} venues", number(&held["venues"])));
                 lines.push(format!(
-                    "{:<8} {} liquidations, ${} in the window{}{}",
+                    "{:<8} {} liquidations, ${} in the window{}{}{}",
                     base["base"].as_str().unwrap_or("?").escape_debug(),
                     number(&base["count"]),
                     base["notional_usd"].as_str().unwrap_or("0"),
                     base["open_tier"].as_u64().map(|tier| format!(", cascade of tier {tier}")).unwrap_or_default(),
                     clock.map(|clock| format!(", last at {clock}")).unwrap_or_default(),
+                    open_interest.unwrap_or_default(),
                 ));
             }
             lines
@@ -165,5 +174,77 @@ fn details(role: &str, state: &Value) -> Vec<String> {
                 decided.join(", "),
             )]
         }
+    }
+}
+
+/// Returns what is shown of a venue whose feed has no state yet: an external one never has, for it is only asked.
+pub(super) fn without_state(venue: &str) -> &'static str {
+    if venue.parse::<Exchange>().is_ok() { "connecting" } else { "asked" }
+}
+
+/// Returns how a venue's open interest is sampled, from that part of its status: where samples come from and how often,
+/// how old the newest is at `now` (milliseconds since 1970 UTC), the requests of the last hour, and a pause in force.
+pub(super) fn open_interest(status: &Value, now: i64) -> Option<String> {
+    let status = status.as_object()?;
+    let number = |key: &str| status.get(key).and_then(Value::as_i64);
+    let interval = number("interval_ms").map(|interval| format!("every {} s", interval / 1000));
+    let samples = status.get("newest").and_then(Value::as_object).into_iter().flat_map(serde_json::Map::values);
+    let newest = samples.max_by_key(|sample| sample["event_time"].as_i64());
+    let source = newest.and_then(|sample| sample["via"].as_str()).map(ToOwned::to_owned);
+    let newest = newest.and_then(|sample| sample["event_time"].as_i64());
+    let newest = match newest.map(|at| (at, (now - at) / 1000)) {
+        None => "no sample yet".to_owned(),
+        // A recorded market's time is another than ours; a venue's clock may be a little ahead.
+        Some((at, age)) if !(-10..86_400).contains(&age) => Timestamp::from_millisecond(at)
+            .map_or_else(|_| "newest at no time".to_owned(), |at| format!("newest at {at}")),
+        Some((_, age)) => format!("newest {} s old", age.max(0)),
+    };
+    let requests = number("requests_hour").map(|count| format!("{count} requests in the last hour"));
+    let hold = status.get("hold").and_then(Value::as_object).map(|hold| {
+        let until = hold.get("until").and_then(Value::as_i64).and_then(|until| Timestamp::from_millisecond(until).ok());
+        let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+        let why = hold.get("why").and_then(Value::as_str).unwrap_or_default().escape_debug();
+        format!("held{until} ({why})")
+    });
+    let parts = [source, interval, Some(newest), requests, hold];
+    Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_interest_of_a_venue_is_one_line() {
+        assert_eq!(open_interest(&Value::Null, 0), None);
+        assert_eq!(open_interest(&json!({}), 0).unwrap(), "no sample yet");
+        let status = json!({
+            "interval_ms": 120_000, "requests_hour": 90,
+            "newest": {"BTCUSDT": {"event_time": 1_000, "via": "stream"}, "ETHUSDT": {"event_time": 5_000, "via": "rest"}},
+            "hold": {"until": 60_000, "why": "limits requests (418)"},
+        });
+        let expected = "rest, every 120 s, newest 12 s old, 90 requests in the last hour, \
+                        held until 1970-01-01T00:01:00Z (limits requests (418))";
+        assert_eq!(open_interest(&status, 17_000).unwrap(), expected);
+    }
+
+    #[test]
+    fn ingest_shows_open_interest_below_each_venue_and_what_refusals_left() {
+        let status = json!({
+            "venues": {
+                "okx": {"state": "connected", "open_interest": {"interval_ms": 60_000, "newest": {"A": {"event_time": 1, "via": "stream"}}}},
+                "ext-okx": {},
+            },
+            "outlook": "2 of 3 venues left, `confirm = 2` can still be met",
+        });
+        let lines = details("ingest", &status);
+        let starts = [
+            "ext-okx  asked ",
+            "okx      connected ",
+            "         open interest: stream, every 60 s, newest ",
+            "2 of 3 ",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:?}");
+        assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{lines:#?}");
     }
 }

@@ -81,8 +81,28 @@ const fn zero() -> Cow<'static, str> {
 /// ```
 #[derive(Deserialize)]
 #[expect(non_snake_case, reason = "named as the venue names them")]
-pub(crate) struct MarkPrice {
+pub(crate) struct MarkPrice<'a> {
     pub(crate) E: Option<i64>,
+    pub(crate) s: Option<Cow<'a, str>>,
+    /// The mark (`ap` is its moving average, exchanges.md C.5).
+    pub(crate) p: Option<Cow<'a, str>>,
+}
+
+/// `GET /fapi/v1/openInterest?symbol=`, or the venue's error (exchanges.md C.2).
+///
+/// ```json
+/// {"openInterest":"10659.509","symbol":"BTCUSDT","time":1589437530011}
+/// {"code":-1121,"msg":"Invalid symbol."}
+/// ```
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OpenInterest<'a> {
+    /// Coins, each contract once.
+    pub(crate) open_interest: Option<Cow<'a, str>>,
+    pub(crate) symbol: Option<Cow<'a, str>>,
+    pub(crate) time: Option<i64>,
+    pub(crate) code: Option<i64>,
+    pub(crate) msg: Option<Cow<'a, str>>,
 }
 
 /// `GET /fapi/v1/exchangeInfo`, or the venue's error.

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     binance::message::{Envelope, ForceOrder, MarkPrice, Order},
     normalize::{Kind, Reason},
+    open_interest::quote::{Quote, Scope},
     reading::{Field, Reading, Stated},
 };
 
@@ -59,10 +60,19 @@ fn message_of(kind: &str, bytes: &[u8], reading: &mut Reading<'_>) -> Kind {
             Kind::Liquidations
         }
         "markPriceUpdate" => {
-            let Some(mark) = reading.json::<MarkPrice>(bytes) else {
+            let Some(mark) = reading.json::<MarkPrice<'_>>(bytes) else {
                 return Kind::Unreadable;
             };
             reading.pushed_at(mark.E);
+            if let (Some(symbol), Some(price)) = (mark.s, mark.p) {
+                reading.quote(Quote {
+                    instrument: symbol.into_owned(),
+                    time_ms: mark.E,
+                    scope: Scope::Statement,
+                    size: None,
+                    mark: Some(price.into_owned()),
+                });
+            }
             Kind::Companion
         }
         other => unknown(other, reading),

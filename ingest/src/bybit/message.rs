@@ -16,6 +16,9 @@ use serde_json::value::RawValue;
 #[derive(Deserialize)]
 pub(crate) struct Envelope<'a> {
     pub(crate) topic: Option<Cow<'a, str>>,
+    /// `snapshot` or `delta`; always `snapshot` on liquidation topics.
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<Cow<'a, str>>,
     pub(crate) ts: Option<i64>,
     #[serde(borrow)]
     pub(crate) data: Option<&'a RawValue>,
@@ -86,4 +89,47 @@ pub(crate) struct InstrumentInfo<'a> {
     pub(crate) base_coin: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) settle_coin: Cow<'a, str>,
+}
+
+/// A ticker of the topic `tickers.{symbol}` or of `GET /v5/market/tickers` (exchanges.md C.2). In a delta an absent field
+/// means unchanged (C.1).
+///
+/// ```json
+/// {"symbol":"BTCUSDT","lastPrice":"82546.60","markPrice":"82546.60","indexPrice":"82592.30","openInterest":"56106.721",
+///  "openInterestValue":"4631419055.70","singleOpenInterest":"28053.361","singleOpenInterestValue":"2315709569.12",
+///  "fundingRate":"-0.00004893","nextFundingTime":"1791619200000"}
+/// ```
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ticker<'a> {
+    #[serde(borrow)]
+    pub(crate) symbol: Cow<'a, str>,
+    pub(crate) mark_price: Option<Cow<'a, str>>,
+    /// Coins, longs and shorts together (exchanges.md C.3).
+    pub(crate) open_interest: Option<Cow<'a, str>>,
+    /// Coins, one side.
+    pub(crate) single_open_interest: Option<Cow<'a, str>>,
+}
+
+/// `GET /v5/market/tickers?category=linear`.
+///
+/// ```json
+/// {"retCode":0,"retMsg":"OK","result":{"category":"linear","list":[]},"time":1791594602983}
+/// {"retCode":10006,"retMsg":"Too many visits","result":{},"time":1791594602983}
+/// ```
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Tickers<'a> {
+    pub(crate) ret_code: i64,
+    pub(crate) ret_msg: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(crate) result: Option<&'a RawValue>,
+    pub(crate) time: Option<i64>,
+}
+
+/// The result of [`Tickers`]; an error carries an empty object.
+#[derive(Deserialize)]
+pub(crate) struct TickerList<'a> {
+    #[serde(borrow)]
+    pub(crate) list: Vec<&'a RawValue>,
 }

@@ -5,10 +5,12 @@ use serde_json::value::RawValue;
 
 use crate::{
     bybit::{
-        LIQUIDATIONS,
-        message::{Envelope, Liquidation},
+        LIQUIDATIONS, TICKERS,
+        interest::quote,
+        message::{Envelope, Liquidation, Ticker},
     },
     normalize::{Kind, Reason},
+    open_interest::quote::Scope,
     reading::{Field, Reading, Stated},
 };
 
@@ -19,10 +21,7 @@ pub(crate) fn frame(bytes: &[u8], reading: &mut Reading<'_>) -> Kind {
     };
     match (&envelope.topic, envelope.data) {
         (Some(topic), Some(data)) if topic.starts_with(LIQUIDATIONS) => liquidations(&envelope, data, reading),
-        (Some(topic), Some(_)) if topic.starts_with("tickers.") => {
-            reading.pushed_at(envelope.ts);
-            Kind::Companion
-        }
+        (Some(topic), Some(data)) if topic.starts_with(TICKERS) => ticker(&envelope, data, reading),
         (_, None) => answer(&envelope, bytes, reading),
         (_, Some(_)) => unknown(bytes, reading),
     }
@@ -39,6 +38,16 @@ fn liquidations(envelope: &Envelope<'_>, data: &RawValue, reading: &mut Reading<
         }
     }
     Kind::Liquidations
+}
+
+fn ticker(envelope: &Envelope<'_>, data: &RawValue, reading: &mut Reading<'_>) -> Kind {
+    let Some(ticker) = reading.json::<Ticker<'_>>(data.get().as_bytes()) else {
+        return Kind::Unreadable;
+    };
+    reading.pushed_at(envelope.ts);
+    let scope = if envelope.kind.as_deref() == Some("snapshot") { Scope::Snapshot } else { Scope::Delta };
+    reading.quote(quote(ticker, envelope.ts, scope));
+    Kind::Companion
 }
 
 fn take(liquidation: &Liquidation<'_>, reading: &mut Reading<'_>) {

@@ -27,9 +27,12 @@ pub(crate) struct Envelope<'a> {
 
 /// What a frame belongs to.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Arg<'a> {
     #[serde(borrow)]
     pub(crate) channel: Cow<'a, str>,
+    /// The instrument of `mark-price`, whose items do not repeat it in every capture (exchanges.md C.5).
+    pub(crate) inst_id: Option<Cow<'a, str>>,
 }
 
 /// The liquidations of one instrument, the same over the socket and REST (exchanges.md A.3).
@@ -67,13 +70,24 @@ pub(crate) struct Detail<'a> {
     pub(crate) ts: Cow<'a, str>,
 }
 
-/// An item of a companion channel, `open-interest` or `mark-price`.
+/// An item of the channel `open-interest` or `mark-price`, or of the REST answers of these names (exchanges.md C.2, C.5).
 ///
 /// ```json
+/// {"instId":"BTC-USDT-SWAP","instType":"SWAP","oi":"2216113.01000000309","oiCcy":"22161.1301000000309",
+///  "oiUsd":"1939251795.54769270396321","ts":"1743041250440"}
 /// {"instId":"BTC-USDT-SWAP","instType":"SWAP","markPx":"77086.9","ts":"1789470161241"}
 /// ```
 #[derive(Deserialize)]
-pub(crate) struct Companion<'a> {
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Interest<'a> {
+    pub(crate) inst_id: Option<Cow<'a, str>>,
+    /// Contracts.
+    pub(crate) oi: Option<Cow<'a, str>>,
+    /// Coins.
+    pub(crate) oi_ccy: Option<Cow<'a, str>>,
+    /// USD.
+    pub(crate) oi_usd: Option<Cow<'a, str>>,
+    pub(crate) mark_px: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(crate) ts: Cow<'a, str>,
 }

@@ -7,7 +7,8 @@ use crate::{
     normalize::{Kind, Reason, escape},
     okx::{
         LIQUIDATIONS,
-        message::{Companion, Detail, Envelope, Orders},
+        interest::quote,
+        message::{Detail, Envelope, Interest, Orders},
     },
     reading::{Field, Reading, Stated},
 };
@@ -27,7 +28,7 @@ pub(crate) fn frame(bytes: &[u8], reading: &mut Reading<'_>) -> Kind {
     match (envelope.event.as_deref(), channel, envelope.data) {
         (Some(event), ..) => answer(event, &envelope, reading),
         (None, LIQUIDATIONS, Some(data)) => liquidations(data, reading),
-        (None, "open-interest" | "mark-price", Some(data)) => companion(data, reading),
+        (None, "open-interest" | "mark-price", Some(data)) => companion(&envelope, data, reading),
         (None, ..) => {
             reading.refuse(Reason::UnknownFrame, &String::from_utf8_lossy(bytes));
             Kind::Unreadable
@@ -89,14 +90,22 @@ fn liquidated(position: &str, order: &str) -> Option<Side> {
     }
 }
 
-fn companion(data: &RawValue, reading: &mut Reading<'_>) -> Kind {
-    let Some(items) = reading.json::<Vec<Companion<'_>>>(data.get().as_bytes()) else {
+fn companion(envelope: &Envelope<'_>, data: &RawValue, reading: &mut Reading<'_>) -> Kind {
+    let Some(items) = reading.json::<Vec<&RawValue>>(data.get().as_bytes()) else {
         return Kind::Unreadable;
     };
-    for item in &items {
-        reading.pushed_at(item.ts.parse().ok());
+    let instrument = envelope.arg.as_ref().and_then(|arg| arg.inst_id.as_deref());
+    let mut kind = Kind::Unreadable;
+    for raw in items {
+        if let Some(item) = reading.item::<Interest<'_>>(raw) {
+            reading.pushed_at(item.ts.parse().ok());
+            if let Some(quote) = quote(item, instrument) {
+                reading.quote(quote);
+            }
+            kind = Kind::Companion;
+        }
     }
-    Kind::Companion
+    kind
 }
 
 fn answer(event: &str, envelope: &Envelope<'_>, reading: &mut Reading<'_>) -> Kind {

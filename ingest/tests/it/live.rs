@@ -7,7 +7,8 @@ use std::{
 };
 
 use ingest::{
-    config::{Bases, Config, Endpoints, Market, RETENTION, Timings},
+    account::OwnAccounts,
+    config::{Bases, Config, Endpoints, Market, OpenInterest, RETENTION, Timings},
     exchange::Exchange,
     monitor::{Monitor, VenueStatus},
     normalize::Reason,
@@ -55,6 +56,7 @@ fn config(exchange: Exchange, venue: &Venue, rest: &Rest) -> Config {
         market: Market::Recorded,
         retention: RETENTION,
         timings: quick(),
+        open_interest: OpenInterest::default(),
     }
 }
 
@@ -64,7 +66,7 @@ fn start(exchange: Exchange, config: Config) -> Ingest {
     let (sender, events) = mpsc::channel(64);
     let (monitor, shutdown) = (Monitor::new(), CancellationToken::new());
     let outputs = BTreeMap::from([(exchange.venue(), sender)]);
-    let task = tokio::spawn(run(config, outputs, monitor.clone(), shutdown.clone()));
+    let task = tokio::spawn(run(config, outputs, Arc::new(OwnAccounts::default()), monitor.clone(), shutdown.clone()));
     Ingest { exchange, events, monitor, shutdown, task }
 }
 
@@ -502,7 +504,7 @@ async fn a_full_channel_holds_back_its_own_venue_alone() {
     let (sender, mut events) = mpsc::channel(8);
     let outputs = BTreeMap::from([(Exchange::Binance.venue(), full), (Exchange::Bybit.venue(), sender)]);
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(run(config, outputs, Monitor::new(), shutdown.clone()));
+    let task = tokio::spawn(run(config, outputs, Arc::new(OwnAccounts::default()), Monitor::new(), shutdown.clone()));
     let mut client = slow.accept().await;
     for ms in 0..20 {
         client.send(&forced(ms)).await;
@@ -527,5 +529,5 @@ async fn a_receiver_that_is_gone_ends_the_run_with_its_reason() {
     let mut client = venue.accept().await;
     client.send(&forced(0)).await;
     let ended = soon("the end", ingest.task).await.unwrap();
-    assert!(matches!(ended, Err(RunError::OutputClosed(Exchange::Binance))), "{ended:?}");
+    assert!(matches!(&ended, Err(RunError::OutputClosed(venue)) if venue.as_str() == "binance"), "{ended:?}");
 }

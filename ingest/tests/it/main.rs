@@ -4,6 +4,7 @@
 
 mod frames;
 mod live;
+mod open_interest;
 mod recordings;
 mod robustness;
 mod server;

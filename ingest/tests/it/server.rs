@@ -9,7 +9,13 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async,
+    tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+    },
+};
 use url::Url;
 
 /// Longest time a step of a test waits before it fails; nothing waits this long when all is well.
@@ -37,7 +43,14 @@ impl Venue {
     /// Waits for a client.
     pub(crate) async fn accept(&self) -> Client {
         let (stream, _) = soon("a connection", self.listener.accept()).await.unwrap();
-        Client(soon("a handshake", accept_async(stream)).await.unwrap())
+        let mut path = String::new();
+        #[expect(clippy::result_large_err, reason = "the handshake's own type of a refusal")]
+        let note = |request: &Request, response: Response| {
+            path = request.uri().to_string();
+            Ok(response)
+        };
+        let socket = soon("a handshake", accept_hdr_async(stream, note)).await.unwrap();
+        Client { socket, path }
     }
 
     /// Answers one client's upgrade with a plain HTTP response.
@@ -49,22 +62,26 @@ impl Venue {
 }
 
 /// A connected client, seen from the venue.
-pub(crate) struct Client(WebSocketStream<TcpStream>);
+pub(crate) struct Client {
+    socket: WebSocketStream<TcpStream>,
+    /// What it asked for in the URL.
+    pub(crate) path: String,
+}
 
 impl Client {
     pub(crate) async fn send(&mut self, text: &str) {
-        self.0.send(Message::text(text)).await.unwrap();
+        self.socket.send(Message::text(text)).await.unwrap();
     }
 
     /// Sends what the client may not take.
     pub(crate) async fn send_raw(&mut self, message: Message) -> Result<(), tokio_tungstenite::tungstenite::Error> {
-        self.0.send(message).await
+        self.socket.send(message).await
     }
 
     /// Waits for the client's next text.
     pub(crate) async fn text(&mut self) -> String {
         loop {
-            let message = soon("a text", self.0.next()).await.expect("the client is there").expect("it speaks");
+            let message = soon("a text", self.socket.next()).await.expect("the client is there").expect("it speaks");
             if let Message::Text(text) = message {
                 return text.as_str().to_owned();
             }
@@ -73,7 +90,7 @@ impl Client {
 
     /// Waits until the client has gone.
     pub(crate) async fn gone(&mut self) {
-        soon("the end of the connection", async { while let Some(Ok(_)) = self.0.next().await {} }).await;
+        soon("the end of the connection", async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
     }
 }
 
@@ -84,7 +101,8 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Answers with status 200 and a body, or with the status line given.
+    /// Answers with status 200 and a body, or with the status line given, which may go on with headers and, after an
+    /// empty line, a body; without one it is a page.
     pub(crate) async fn start(answer: impl Fn(&str) -> Result<String, String> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = url("http", listener.local_addr().unwrap());
@@ -95,7 +113,10 @@ impl Rest {
                 let path = request.split(' ').nth(1).unwrap_or_default();
                 let (status, body) = match answer(path) {
                     Ok(body) => ("200 OK".to_owned(), body),
-                    Err(status) => (status, "<html>".to_owned()),
+                    Err(failure) => match failure.split_once("\r\n\r\n") {
+                        Some((status, body)) => (status.to_owned(), body.to_owned()),
+                        None => (failure, "<html>".to_owned()),
+                    },
                 };
                 let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
                 // A client that went away needs no answer.
@@ -116,7 +137,7 @@ fn url(scheme: &str, address: SocketAddr) -> Url {
     Url::parse(&format!("{scheme}://{address}")).unwrap()
 }
 
-/// Reads a request's head and returns its first line.
+/// Reads a request and returns its first line.
 async fn request_line(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -125,5 +146,11 @@ async fn request_line(stream: &mut TcpStream) -> String {
             Err(_) => break,
         }
     }
-    String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned()
+    let first = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    // A client that goes away in its body is answered in vain.
+    let _ = stream.read_exact(&mut body).await;
+    first
 }

@@ -16,13 +16,16 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Block, Cell, Paragraph, Row, Table},
 };
-use schemas::market::FeedState;
+use schemas::{market::FeedState, name::Venue};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
     cli::Command,
-    run::{detect, ingest, notify},
+    run::{
+        detect, host_clock_ms, ingest, notify, service,
+        status::{open_interest, without_state},
+    },
 };
 
 /// How often the picture is drawn.
@@ -150,7 +153,7 @@ impl Rates {
         self.0.push_back((Instant::now(), status.clone()));
     }
 
-    fn of(&self, venue: &schemas::name::Venue, counter: impl Fn(&ingest::Feed) -> u64) -> f64 {
+    fn of(&self, venue: &Venue, counter: impl Fn(&ingest::Feed) -> u64) -> f64 {
         let (Some((first_at, first)), Some((last_at, last))) = (self.0.front(), self.0.back()) else { return 0.0 };
         let count = |status: &ingest::Status| status.venues.get(venue).map_or(0, &counter);
         let seconds = last_at.duration_since(*first_at).as_secs_f64();
@@ -209,9 +212,11 @@ fn header<'a>(names: impl IntoIterator<Item = &'a str>) -> Row<'a> {
 }
 
 fn draw_feeds(frame: &mut Frame<'_>, area: Rect, status: &ingest::Status, rates: &Rates) {
+    let now = host_clock_ms();
     let rows = status.venues.iter().map(|(venue, feed)| {
+        let sampled = open_interest(&service::json(&feed.socket)["open_interest"], now);
         let refused: u64 = feed.socket.refused.values().sum();
-        let (state, colour) = feed_state(feed.socket.state);
+        let (state, colour) = feed_state(venue, feed.socket.state);
         let note = feed.socket.last_error.as_deref().filter(|_| feed.socket.state != Some(FeedState::Connected));
         Row::new(vec![
             Cell::from(venue.to_string()).bold(),
@@ -222,17 +227,33 @@ fn draw_feeds(frame: &mut Frame<'_>, area: Rect, status: &ingest::Status, rates:
             Cell::from(format!("{:>8}", feed.market.backlog_events)),
             Cell::from(format!("{refused:>8}")),
             Cell::from(feed.socket.venue_time.map_or_else(|| "-".to_owned(), |time| time_of_day(time.as_millis()))),
+            Cell::from(sampled.unwrap_or_default()),
             Cell::from(note.unwrap_or_default().to_owned()).fg(Color::Yellow),
         ])
     });
-    let widths = [9, 13, 9, 9, 9, 9, 9, 13].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
-    let names = ["venue", "state", "frames/s", " liq/min", "  stored", " waiting", " refused", "venue time", ""];
-    frame.render_widget(Table::new(rows, widths).header(header(names)).block(panel("Feeds")), area);
+    let widths = [15, 13, 9, 9, 9, 9, 9, 13]
+        .map(Constraint::Length)
+        .into_iter()
+        .chain([Constraint::Fill(2), Constraint::Fill(1)]);
+    let names = [
+        "venue",
+        "state",
+        "frames/s",
+        " liq/min",
+        "  stored",
+        " waiting",
+        " refused",
+        "venue time",
+        "open interest",
+        "",
+    ];
+    let title = status.outlook.as_ref().map_or_else(|| "Feeds".to_owned(), |outlook| format!("Feeds: {outlook}"));
+    frame.render_widget(Table::new(rows, widths).header(header(names)).block(panel(&title)), area);
 }
 
-const fn feed_state(state: Option<FeedState>) -> (&'static str, Color) {
+fn feed_state(venue: &Venue, state: Option<FeedState>) -> (&'static str, Color) {
     match state {
-        None => ("connecting", Color::Yellow),
+        None => (without_state(venue.as_str()), Color::Yellow),
         Some(FeedState::Connected | FeedState::Alive) => ("live", Color::Green),
         Some(FeedState::Recovered) => ("recovered", Color::Green),
         Some(FeedState::Disconnected) => ("disconnected", Color::Red),
@@ -255,10 +276,17 @@ fn draw_windows(frame: &mut Frame<'_>, area: Rect, status: &detect::Status) {
             Cell::from(format!("{:>14}", format!("${}", grouped(&usd)))),
             cascade,
             Cell::from(base.clock.map_or_else(|| "-".to_owned(), time_of_day)),
+            Cell::from(base.open_interest.map_or_else(
+                || "-".to_owned(),
+                |held| {
+                    let usd = held.usd.to_decimal().round().to_string();
+                    format!("${} on {} venues", grouped(&usd), held.venues)
+                },
+            )),
         ])
     });
-    let widths = [12, 8, 16, 20, 14].map(Constraint::Length);
-    let names = ["base", " count", "        in USD", "", "last event"];
+    let widths = [12, 8, 16, 20, 14, 36].map(Constraint::Length);
+    let names = ["base", " count", "        in USD", "", "last event", "open interest"];
     frame.render_widget(Table::new(rows, widths).header(header(names)).block(panel("Windows")), area);
 }
 
