@@ -1,26 +1,34 @@
-//! A local market: the three venues' own WebSocket and REST protocols and a stand-in for Telegram's Bot API, on one
-//! loopback port. The demo and the tests run against it; `foreshock simulate` runs it alone.
+//! A local market: the three venues' own WebSocket and REST protocols and stand-ins for Telegram's Bot API and the existing
+//! market-data service, on one loopback port. The demo and the tests run against it; `foreshock simulate` runs it alone.
 //!
 //! # What is served
 //!
 //! | base URL | what |
 //! |---|---|
 //! | `ws://ADDR/binance` | `/market/stream?streams=a/b` (wrapped), `/market/ws/<stream>` (raw), SUBSCRIBE on the socket; the retired `/stream` and `/ws/<stream>` connect, acknowledge and stay silent. Streams: `!forceOrder@arr`, `<symbol>@forceOrder`, `<symbol>@markPrice@1s` (and without `@1s` every 3 s). A ping frame every 3 min, cut without a pong for 10 min, cut beyond 10 messages a second |
-//! | `http://ADDR/binance` | `/fapi/v1/exchangeInfo`, `/fapi/v1/time` |
-//! | `ws://ADDR/bybit` | `/v5/public/linear`. Topics: `allLiquidation.<symbol>`, `tickers.<symbol>` (a snapshot, then deltas); an unknown topic refuses the whole batch; `{"op":"ping"}`; cut when nothing was heard for 10 min |
-//! | `http://ADDR/bybit` | `/v5/market/instruments-info` with cursor pages, `/v5/market/time` |
-//! | `ws://ADDR/okx` | `/ws/v5/public`. Channels: `liquidation-orders` by `instType`, `open-interest` (every 3 s) and `mark-price` (every second) by `instId`; 60018 for anything else; text `ping`; cut when nothing went either way for 30 s |
-//! | `http://ADDR/okx` | `/api/v5/public/instruments`, `/api/v5/public/time`, `/api/v5/public/liquidation-orders` (what was published so far, newest first, at most 10,000) |
+//! | `http://ADDR/binance` | `/fapi/v1/exchangeInfo`, `/fapi/v1/time`, `/fapi/v1/openInterest` of one symbol, `/fapi/v1/premiumIndex` of one or all |
+//! | `ws://ADDR/bybit` | `/v5/public/linear`. Topics: `allLiquidation.<symbol>`, `tickers.<symbol>` (a snapshot, then deltas of what changed); an unknown topic refuses the whole batch; `{"op":"ping"}`; cut when nothing was heard for 10 min |
+//! | `http://ADDR/bybit` | `/v5/market/instruments-info` with cursor pages, `/v5/market/time`, `/v5/market/tickers` of one or all linear contracts (`openInterest` counts both sides) |
+//! | `ws://ADDR/okx` | `/ws/v5/public`. Channels: `liquidation-orders` by `instType`, `open-interest` (every 3 s when changed) and `mark-price` (every second) by `instId`; 60018 for anything else; text `ping`; cut when nothing went either way for 30 s |
+//! | `http://ADDR/okx` | `/api/v5/public/instruments`, `/api/v5/public/time`, `/api/v5/public/liquidation-orders` (what was published so far, newest first, at most 10,000), `/api/v5/public/open-interest` and `/api/v5/public/mark-price` of one or all swaps |
 //! | `http://ADDR/telegram` | the Bot API: see [`telegram`] |
+//! | `http://ADDR/market-data` | `POST /multi_oi`, `POST /combined_price`, `GET /health`, see below |
 //! | `http://ADDR/control` | the control below |
 //!
 //! # Where the market comes from
 //!
-//! [`Source::Seed`]: a synthetic market in real time. What happens in market second n depends on the seed and n alone,
-//! so every connection and every run sees the same. Quiet liquidations, about twenty large ones an hour, and storms
+//! [`Source::Seed`]: a synthetic market from the present on, in real time or faster. What happens in market second n depends
+//! on the seed and n alone, so every connection and every run sees the same. Quiet liquidations, about twenty large ones an hour, and storms
 //! that are cascades by the rules as shipped. Each venue publishes as the real one does: Binance the largest of each
 //! symbol and second when the second closes (`E` about `T` + 1000, with some COIN-M contracts in `!forceOrder@arr`),
 //! Bybit everything, in batches of half a second and symbol, OKX single events, HYPE among them, which it does not list.
+//! At a speed above real time every time in frames and replies follows market time, connections are still kept in real
+//! time, and companion frames are sent as those of a recording are. With `wait_subscribers` it starts once that many
+//! sockets are subscribed to the liquidations of each venue, and waits as a recording does.
+//!
+//! A [`Scenario`] plants one event in the open interest of BTC, or in its price, after 20 quiet minutes; there are no
+//! storms then, and everything depends on the seed and the market time since the start. [`Scenario::samples`] is what an
+//! ideal ingest would make of it. When it is over the market goes on.
 //!
 //! [`Source::Recording`]: the frames of one venue, one JSON a line, plain or gzip, played in file order at their
 //! recorded times (Binance `E`, Bybit `ts`, OKX the newest `ts`). Wrapped Binance frames are unwrapped; lines that are
@@ -39,6 +47,13 @@
 //! for the slowest socket of the recorded venue instead, so nothing is lost; a socket that takes nothing for 30 s is
 //! disconnected there too. `done` means handed to every socket's queue.
 //!
+//! # The market-data service
+//!
+//! A call of `multi_oi` makes as many upstream requests as the real service (29 to six venues), in parallel between venues,
+//! one after the other within one, and answers with the same wrong figures. `combined_price` stands for everything else the
+//! service is there for: it makes one request to Binance. A venue takes one request at a time, whichever call it is for, so
+//! the one call is slowed down by the other. Its answers of the simulated venues follow the market, scenario included.
+//!
 //! # Faults
 //!
 //! [`Faults`] hold until they are replaced, [`Action`]s happen once to the sockets that are open. In-process through
@@ -46,9 +61,12 @@
 //!
 //! ```text
 //! GET  /control    {"market_ms", "playback": null | {"position","frames","skipped","done"},
-//!                   "venues": {"binance": {"connected","subscribed","opened","cut_slow","frames_sent","faults"}, …}}
-//! POST /control    {"venue": "binance"|"bybit"|"okx" (absent: all), "faults": {…}, "action": "…"}; answers as GET does,
-//!                  400 {"error"} when it is not understood
+//!                   "scenario": null | {"name","elapsed_ms","done"},
+//!                   "venues": {"binance": {"connected","subscribed","opened","cut_slow","frames_sent",
+//!                                          "rest_requests": {path: count}, "faults"}, …},
+//!                   "market_data": {"calls": {endpoint: count}, "upstream_requests": {venue: count}, "behaviour"}}
+//! POST /control    {"venue": "binance"|"bybit"|"okx" (absent: all), "faults": {…}, "action": "…", "market_data": {…}};
+//!                  answers as GET does, 400 {"error"} when it is not understood
 //!   faults (replaced as a whole; {} is healthy)
 //!     "silence"              "answering": sockets stay open and pings are answered, data does not come;
 //!                            "deaf": nothing is read or answered either. What falls into the silence is lost
@@ -63,6 +81,8 @@
 //!                            "rate_limited" (429; Bybit retCode 10006), "banned" (418; Bybit 403; OKX 429),
 //!                            "unavailable" (503 HTML)
 //!     "refuse_rest"          how REST requests are refused: the same words
+//!     "frozen_interest"      true: open interest and its times stand still, everything else goes on: Bybit's deltas come
+//!                            without it, OKX sends none, REST repeats it
 //!     "disconnect_every_ms"  each socket is dropped this long after it was opened
 //!     "clock_ms"             added to every time the venue states
 //!   action
@@ -70,13 +90,17 @@
 //!     "half_open"            left open, never read or written again; new connections work
 //!     "notice"               OKX announces an upgrade (64008) and cuts 60 s later; other venues do nothing
 //!     "malformed", "oversized"   one such frame
+//!   market_data (replaced as a whole; {} is healthy)
+//!     "upstream_ms"          {venue: how long one request takes}; 100 where none is given
+//!     "failed"               ["…"]: upstream venues that are left out; hyperliquid: HTTP 200 with "success": false
+//!     "crash"                true: 500 with plain text
+//!     "delay_ms"             added to every answer
 //! ```
 
 use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -90,7 +114,7 @@ use axum::{
 use ingest::exchange::Exchange;
 use tokio::{
     net::TcpListener,
-    task::{JoinError, JoinHandle, spawn_blocking},
+    task::{JoinError, JoinHandle},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -102,23 +126,29 @@ mod fault;
 mod hub;
 mod listener;
 mod market;
+mod market_data;
 mod okx;
 mod player;
 mod recording;
+mod scenario;
 mod session;
 mod socket;
+mod source;
 pub mod telegram;
 #[cfg(test)]
 mod tests;
 
-pub use control::{Control, Playback, State, VenueState};
+pub use control::{Control, Playback, ScenarioState, State, VenueState};
 pub use fault::{Action, Disorder, Faults, Refusal, Silence};
 pub use market::Storms;
+pub use market_data::{MarketData, MarketDataState, Upstream};
 pub use recording::FileError;
+pub use scenario::Scenario;
+pub use source::{Source, Speed};
 
 use hub::{Hub, Instruments, Shared};
 use listener::{Connection, Resettable};
-use recording::Recording;
+use source::{Play, Prepared};
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -131,41 +161,6 @@ pub struct Config {
     pub timing: Timing,
     /// What venues do wrong from the start.
     pub faults: BTreeMap<Exchange, Faults>,
-}
-
-/// Where the market comes from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// A synthetic market in real time.
-    Seed {
-        /// Everything follows from it.
-        seed: u64,
-        /// Bursts that are cascades; none: a quiet market.
-        storms: Option<Storms>,
-    },
-    /// The recorded liquidations of one venue. The other two are quiet.
-    Recording {
-        /// Whose frames they are.
-        venue: Exchange,
-        /// Raw frames, one JSON a line, plain or gzip, at most 256 MiB.
-        file: PathBuf,
-        /// The venue's own instruments reply, plain or gzip; without it the ones that are built in and, of Binance and
-        /// Bybit, the plain USDT and USDC names that occur in the recording.
-        instruments: Option<PathBuf>,
-        /// How fast market time goes.
-        speed: Speed,
-        /// Sockets that must be subscribed to the venue's liquidations before the clock starts.
-        wait_subscribers: usize,
-    },
-}
-
-/// How fast a recording is played.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Speed {
-    /// This multiple of real time, above zero.
-    Times(f64),
-    /// As fast as the slowest socket takes it.
-    Max,
 }
 
 /// How the venues keep and end connections, in real time. The default is what the venues do (`exchanges.md` B).
@@ -209,6 +204,9 @@ pub enum StartError {
     /// A speed is a finite multiple above zero.
     #[error("{0} is no speed: a multiple above zero is")]
     Speed(f64),
+    /// An invented market goes on for ever.
+    #[error("an invented market has no end to run to: a speed such as 60x is needed, not max")]
+    Endless,
     /// The recording or the instruments cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -228,19 +226,32 @@ pub struct Simulator {
 /// # Errors
 /// The port is taken, the speed is none, or a file cannot be used; each before anything runs.
 pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Simulator, StartError> {
-    let Config { port, source, timing, mut faults } = config;
-    let mut hub = |venue, instruments| Hub::new(faults.remove(&venue).unwrap_or_default(), instruments);
-    let (market, mut given, play) = prepare(source).await?;
-    let mut instruments = |venue, built_in: fn() -> Instruments| match given.take_if(|(of, _)| *of == venue) {
-        Some((_, instruments)) => instruments,
-        None => built_in(),
+    let Config { port, source, timing, faults } = config;
+    let prepared = source::prepare(source).await?;
+    launch(port, prepared, timing, faults, shutdown).await
+}
+
+async fn launch(
+    port: u16,
+    prepared: Prepared,
+    timing: Timing,
+    faults: BTreeMap<Exchange, Faults>,
+    shutdown: CancellationToken,
+) -> Result<Simulator, StartError> {
+    let Prepared { market, clock, instruments: mut given, play } = prepared;
+    let mut hub = |venue, built_in: fn() -> Instruments| match given.take_if(|(of, _)| *of == venue) {
+        Some((_, instruments)) => Hub::new(instruments),
+        None => Hub::new(built_in()),
     };
     let hubs = [
-        hub(Exchange::Binance, instruments(Exchange::Binance, binance::instruments)),
-        hub(Exchange::Bybit, instruments(Exchange::Bybit, bybit::instruments)),
-        hub(Exchange::Okx, instruments(Exchange::Okx, okx::instruments)),
+        hub(Exchange::Binance, binance::instruments),
+        hub(Exchange::Bybit, bybit::instruments),
+        hub(Exchange::Okx, okx::instruments),
     ];
-    let shared = Arc::new(Shared::new(hubs, market, timing, shutdown.clone()));
+    let shared = Arc::new(Shared::new(hubs, market, clock, timing, shutdown.clone()));
+    for (venue, faults) in faults {
+        shared.set_faults(venue, faults);
+    }
     if let Play::Recording { recording, .. } = &play {
         let (frames, skipped) = (recording.frames.len() as u64, recording.skipped);
         shared.playback.send_replace(Some(Playback { position: 0, frames, skipped, done: false }));
@@ -257,40 +268,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Simula
     Ok(Simulator { addr, shared, bot, server, player })
 }
 
-/// What the player plays.
-enum Play {
-    Seed,
-    Recording { venue: Exchange, recording: Recording, speed: Speed, wait_subscribers: usize },
-}
-
-/// Reads and checks what a source needs.
-async fn prepare(source: Source) -> Result<(market::Market, Option<(Exchange, Instruments)>, Play), StartError> {
-    match source {
-        Source::Seed { seed, storms } => Ok((market::Market::new(seed, storms), None, Play::Seed)),
-        Source::Recording { venue, file, instruments, speed, wait_subscribers } => {
-            if let Speed::Times(times) = speed
-                && !(times.is_finite() && times > 0.0)
-            {
-                return Err(StartError::Speed(times));
-            }
-            let read = spawn_blocking(move || {
-                let given = instruments.map(|file| recording::read_instruments(venue, &file)).transpose()?;
-                let recording = Recording::read(venue, &file)?;
-                let listed = given.or_else(|| recording::plain_instruments(venue, &recording));
-                Ok::<_, FileError>((listed, recording))
-            });
-            let (given, recording) = read.await.expect("reading does not panic")?;
-            let play = Play::Recording { venue, recording, speed, wait_subscribers };
-            // Companions need a market too; no storm may move their prices.
-            Ok((market::Market::new(0, None), given.map(|given| (venue, given)), play))
-        }
-    }
-}
-
 async fn run(shared: Arc<Shared>, play: Play) {
     let played = async {
         match play {
-            Play::Seed => player::play_seed(&shared).await,
+            Play::Seed { speed, start_ms, wait_subscribers } => {
+                player::play_seed(&shared, speed, start_ms, wait_subscribers).await;
+            }
             Play::Recording { venue, recording, speed, wait_subscribers } => {
                 player::play_recording(&shared, venue, speed, &recording, wait_subscribers).await;
             }
@@ -303,27 +286,31 @@ async fn run(shared: Arc<Shared>, play: Play) {
 }
 
 fn router(shared: &Arc<Shared>) -> Router {
-    let refusing = |venue, rest: Router<Arc<Shared>>| {
-        rest.route_layer(from_fn_with_state((Arc::clone(shared), venue), refuse_rest))
+    let guarded = |venue, rest: Router<Arc<Shared>>| {
+        rest.route_layer(from_fn_with_state((Arc::clone(shared), venue), guard_rest))
     };
     Router::new()
         .merge(binance::sockets())
         .merge(bybit::sockets())
         .merge(okx::sockets())
-        .merge(refusing(Exchange::Binance, binance::rest()))
-        .merge(refusing(Exchange::Bybit, bybit::rest()))
-        .merge(refusing(Exchange::Okx, okx::rest()))
+        .merge(guarded(Exchange::Binance, binance::rest()))
+        .merge(guarded(Exchange::Bybit, bybit::rest()))
+        .merge(guarded(Exchange::Okx, okx::rest()))
+        .merge(market_data::routes())
         .merge(control::routes())
         .with_state(Arc::clone(shared))
 }
 
-async fn refuse_rest(
+/// Counts a request, and refuses it where the venue does.
+async fn guard_rest(
     Shares((shared, venue)): Shares<(Arc<Shared>, Exchange)>,
     request: Request,
     next: Next,
 ) -> Response {
-    let refusal = shared.hub(venue).faults.borrow().refuse_rest;
-    match refusal {
+    let path = request.uri().path();
+    let of_venue = path.strip_prefix('/').and_then(|path| path.strip_prefix(venue.as_str()));
+    shared.hub(venue).count_rest(of_venue.unwrap_or(path));
+    match shared.faults(venue).refuse_rest {
         Some(refusal) => fault::refuse(venue, refusal, shared.venue_ms(venue)),
         None => next.run(request).await,
     }
@@ -348,6 +335,11 @@ impl Simulator {
     /// Returns the base URL of the Bot API.
     pub fn telegram_url(&self) -> String {
         format!("http://{}/telegram", self.addr)
+    }
+
+    /// Returns the base URL of the stand-in of the market-data service.
+    pub fn market_data_url(&self) -> String {
+        format!("http://{}/market-data", self.addr)
     }
 
     /// Returns the handle on the venues.

@@ -1,6 +1,9 @@
-//! `foreshock bench`: parse, window step, and the way through the broker against the bare client in the same run.
+//! `foreshock bench`: parse, window step, the way through the broker against the bare client in the same run, and what our
+//! polling costs the users of the market-data service.
 //!
 //! Machines are noisy: compare the ratios of one run, not the figures of two.
+
+mod market_data;
 
 use std::{
     collections::BTreeMap,
@@ -61,7 +64,14 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<()> {
     let window = window();
     say("pipeline: publisher, MARKET, detector, ALERTS, on a private nats-server");
     let pipeline = pipeline(context).await?;
-    let result = json!({ "parse_ns_per_frame": parse, "window_ns_per_event": window, "pipeline": pipeline });
+    say("market-data: its stand-in asked by a user, with our polling on and off (a minute)");
+    let market_data = market_data::run(&market_data::Pace::SCALED).await?;
+    let result = json!({
+        "parse_ns_per_frame": parse,
+        "window_ns_per_event": window,
+        "pipeline": pipeline,
+        "market_data": market_data,
+    });
     let text = if context.json { result.to_string() } else { serde_json::to_string_pretty(&result)? };
     writeln!(stdout(), "{text}").context("stdout cannot be written")
 }
@@ -267,6 +277,7 @@ fn micros(elapsed: Duration) -> u64 {
 fn quantiles(histogram: &Histogram<u64>) -> Value {
     json!({
         "p50": histogram.value_at_quantile(0.5),
+        "p95": histogram.value_at_quantile(0.95),
         "p99": histogram.value_at_quantile(0.99),
         "max": histogram.max(),
     })

@@ -35,7 +35,20 @@ pub(super) async fn run(context: &Context, options: &cli::Simulate) -> anyhow::R
             speed: options.speed.into(),
             wait_subscribers: options.wait_subscribers,
         },
-        _ => Source::Seed { seed: options.seed, storms: Some(Storms::DEMO) },
+        _ if options.speed == Speed::Max => {
+            return Err(UsageError(
+                "--speed max needs --recording: an invented market has no end to run to".to_owned(),
+            )
+            .into());
+        }
+        // Storms are left out where there is a scenario.
+        _ => Source::Seed {
+            seed: options.seed,
+            storms: Some(Storms::DEMO),
+            scenario: options.scenario,
+            speed: options.speed.into(),
+            wait_subscribers: options.wait_subscribers,
+        },
     };
     let faults = faults(&options.faults)?;
     let config = Config { port: options.port, source, timing: Timing::default(), faults };
@@ -60,7 +73,8 @@ fn describe(simulator: &Simulator, json: bool) -> String {
         ]
     });
     let telegram = ("FORESHOCK_TELEGRAM_API_URL".to_owned(), simulator.telegram_url());
-    let settings: Vec<_> = venues.chain([telegram]).collect();
+    let market_data = ("MARKET_DATA_URL".to_owned(), simulator.market_data_url());
+    let settings: Vec<_> = venues.chain([telegram, market_data]).collect();
     if json {
         return json!(settings.into_iter().collect::<BTreeMap<_, _>>()).to_string();
     }
@@ -86,11 +100,12 @@ fn faults(named: &[cli::Fault]) -> anyhow::Result<BTreeMap<Exchange, Faults>> {
             "forbidden" => faults.refuse_sockets = Some(Refusal::Forbidden),
             "rest" => faults.refuse_rest = Some(Refusal::RateLimited),
             "disconnect" => faults.disconnect_every_ms = Some(DISCONNECT_EVERY_MS),
+            "frozen" => faults.frozen_interest = true,
             "clock" => faults.clock_ms = CLOCK_MS,
             _ => {
                 return Err(UsageError(format!(
                     "`{}` is no fault: silence, deaf, malformed, truncated, oversized, duplicate, disorder, restricted, \
-                     forbidden, rest, disconnect and clock are",
+                     forbidden, rest, disconnect, frozen and clock are",
                     name.escape_debug()
                 ))
                 .into());

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Path, Query, State, WebSocketUpgrade, ws::Utf8Bytes},
     response::Response,
     routing::get,
@@ -21,11 +21,15 @@ use super::{
     clock::wall_ms,
     fault::Faults,
     hub::{Instruments, Published, Shared},
-    market::{ASSETS, Forced},
+    market::{ASSETS, Forced, Market},
     recording::Recorded,
     session::{Companions, Keepalive, Reply, Session},
     socket,
 };
+
+mod rest;
+
+pub(super) use rest::rest;
 
 /// The stream of every symbol's liquidations.
 const ALL_LIQUIDATIONS: &str = "!forceOrder@arr";
@@ -47,10 +51,6 @@ pub(super) fn sockets() -> Router<Arc<Shared>> {
         .route("/binance/stream", get(retired))
         .route("/binance/ws", get(retired))
         .route("/binance/ws/{*streams}", get(retired))
-}
-
-pub(super) fn rest() -> Router<Arc<Shared>> {
-    Router::new().route("/binance/fapi/v1/time", get(time)).route("/binance/fapi/v1/exchangeInfo", get(exchange_info))
 }
 
 #[derive(Deserialize)]
@@ -77,16 +77,6 @@ async fn raw(State(shared): State<Arc<Shared>>, streams: Option<Path<String>>, u
 async fn retired(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
     let session = BinanceSession::new(&shared, Form::Retired, "");
     socket::accept(shared, Exchange::Binance, upgrade, Box::new(session))
-}
-
-async fn time(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    Json(json!({"serverTime": shared.venue_ms(Exchange::Binance)}))
-}
-
-async fn exchange_info(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let hub = shared.hub(Exchange::Binance);
-    Json(json!({"timezone": "UTC", "serverTime": shared.venue_ms(Exchange::Binance), "futuresType": "U_MARGINED",
-        "rateLimits": [], "exchangeFilters": [], "assets": [], "symbols": hub.instruments.rows()}))
 }
 
 /// Returns the symbols listed when no instruments file is given: no HYPE, and one perpetual margined in USDC.
@@ -240,13 +230,9 @@ impl BinanceSession {
             return None;
         }
         let symbol = symbol.to_uppercase();
-        if !shared.hub(Exchange::Binance).instruments.has(&symbol) {
-            return None;
-        }
-        let asset = ASSETS.iter().position(|asset| symbol.strip_prefix(asset.base).is_some_and(is_quote))?;
-        let price = format!("{:.8}", shared.market.price(asset, now_ms));
+        let price = mark_price(&shared.market, asset_of(shared, &symbol)?, now_ms);
         // `T` is the next funding, in the future.
-        let funding_ms = (now_ms.div_euclid(FUNDING_MS) + 1) * FUNDING_MS;
+        let funding_ms = next_funding_ms(now_ms);
         let frame = json!({"e": "markPriceUpdate", "E": now_ms, "s": symbol, "p": price, "ap": price, "P": price,
             "i": price, "r": "0.00008900", "T": funding_ms, "st": 1});
         Some(frame.to_string().into())
@@ -262,8 +248,26 @@ impl BinanceSession {
     }
 }
 
-fn is_quote(rest: &str) -> bool {
-    matches!(rest, "USDT" | "USDC")
+/// Returns the index of the asset of a listed symbol.
+fn asset_of(shared: &Shared, symbol: &str) -> Option<usize> {
+    let is_quote = |rest: &str| matches!(rest, "USDT" | "USDC");
+    let listed = shared.hub(Exchange::Binance).instruments.has(symbol);
+    let asset = ASSETS.iter().position(|asset| symbol.strip_prefix(asset.base).is_some_and(is_quote));
+    asset.filter(|_| listed)
+}
+
+/// Returns the open interest of one side at market time `at_ms` as the venue words it: coins.
+pub(super) fn coins(market: &Market, asset: usize, at_ms: i64) -> String {
+    format!("{:.*}", ASSETS[asset].quantity_places, market.open_interest(Exchange::Binance, asset, at_ms))
+}
+
+/// Returns the mark price at market time `at_ms` as the venue words it.
+pub(super) fn mark_price(market: &Market, asset: usize, at_ms: i64) -> String {
+    format!("{:.8}", market.price(asset, at_ms))
+}
+
+const fn next_funding_ms(now_ms: i64) -> i64 {
+    (now_ms.div_euclid(FUNDING_MS) + 1) * FUNDING_MS
 }
 
 impl Session for BinanceSession {

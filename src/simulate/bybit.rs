@@ -6,8 +6,8 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
-    extract::{Query, State, WebSocketUpgrade, ws::Utf8Bytes},
+    Router,
+    extract::{State, WebSocketUpgrade, ws::Utf8Bytes},
     response::Response,
     routing::get,
 };
@@ -20,11 +20,15 @@ use ingest::exchange::Exchange;
 use super::{
     fault::Faults,
     hub::{Instruments, Published, Shared},
-    market::{ASSETS, Forced},
+    market::{ASSETS, Forced, Market},
     recording::Recorded,
     session::{Companions, Keepalive, Reply, Session},
     socket,
 };
+
+mod rest;
+
+pub(super) use rest::rest;
 
 const LIQUIDATIONS: &str = "allLiquidation.";
 const TICKERS: &str = "tickers.";
@@ -35,65 +39,13 @@ const BATCH_MS: i64 = 500;
 /// How often a ticker is sent (`exchanges.md` C.1).
 const TICKER_MS: i64 = 100;
 
-/// Rows of a page when the request names no limit, and the largest limit (`exchanges.md` D).
-const PAGE_ROWS: usize = 500;
-const PAGE_ROWS_MAX: usize = 1000;
-
 pub(super) fn sockets() -> Router<Arc<Shared>> {
     Router::new().route("/bybit/v5/public/linear", get(linear))
-}
-
-pub(super) fn rest() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/bybit/v5/market/time", get(time))
-        .route("/bybit/v5/market/instruments-info", get(instruments_info))
 }
 
 async fn linear(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
     let session = BybitSession::new(&shared);
     socket::accept(shared, Exchange::Bybit, upgrade, Box::new(session))
-}
-
-fn reply(code: i64, message: &str, result: Value, now_ms: i64) -> Json<Value> {
-    Json(json!({"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": now_ms}))
-}
-
-async fn time(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let now_ms = shared.venue_ms(Exchange::Bybit);
-    let result = json!({"timeSecond": (now_ms / 1000).to_string(), "timeNano": format!("{now_ms}000000")});
-    reply(0, "OK", result, now_ms)
-}
-
-#[derive(Deserialize)]
-struct Page {
-    category: Option<String>,
-    limit: Option<usize>,
-    #[serde(default)]
-    cursor: String,
-}
-
-async fn instruments_info(State(shared): State<Arc<Shared>>, Query(page): Query<Page>) -> Json<Value> {
-    let now_ms = shared.venue_ms(Exchange::Bybit);
-    if page.category.as_deref() != Some("linear") {
-        return reply(10001, "params error: category only support linear", json!({}), now_ms);
-    }
-    let rows = shared.hub(Exchange::Bybit).instruments.rows();
-    let start = if page.cursor.is_empty() { 0 } else { after_cursor(rows, &page.cursor) };
-    let end = rows.len().min(start + page.limit.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX));
-    let cursor = if end < rows.len() { cursor(&rows[start], &rows[end - 1]) } else { String::new() };
-    reply(0, "OK", json!({"category": "linear", "list": rows[start..end], "nextPageCursor": cursor}), now_ms)
-}
-
-/// The venue's cursors are percent-encoded already, so that they survive verbatim use; encoded again they work too.
-fn cursor(first: &Value, last: &Value) -> String {
-    let name = |row: &Value| row["symbol"].as_str().unwrap_or_default().to_owned();
-    format!("first%3D{}%26last%3D{}", name(first), name(last))
-}
-
-fn after_cursor(rows: &[Value], cursor: &str) -> usize {
-    let cursor = cursor.replace("%3D", "=").replace("%26", "&");
-    let last = cursor.rsplit_once("last=").map(|(_, last)| last);
-    rows.iter().position(|row| row["symbol"].as_str() == last).map_or(rows.len(), |index| index + 1)
 }
 
 /// Returns the contracts listed when no instruments file is given: no HYPE, and one perpetual settled in USDC.
@@ -222,21 +174,38 @@ impl BybitSession {
 fn ticker(shared: &Shared, symbol: &str, now_ms: i64) -> Option<Map<String, Value>> {
     let is_contract = |rest: &str| matches!(rest, "USDT" | "PERP");
     let asset = ASSETS.iter().position(|asset| symbol.strip_prefix(asset.base).is_some_and(is_contract))?;
-    let (places, coin_places) = (ASSETS[asset].price_places, ASSETS[asset].quantity_places);
-    let price = shared.market.price(asset, now_ms);
-    let coins = shared.market.open_interest(Exchange::Bybit, asset, now_ms);
+    let market = &shared.market;
+    // A frozen figure in USD keeps the price of its time.
+    let interest_ms = shared.interest_ms(Exchange::Bybit, now_ms);
+    let coins = market.open_interest(Exchange::Bybit, asset, interest_ms);
+    let usd = coins * market.price(asset, interest_ms);
+    let price = price(market, asset, now_ms);
     let fields = json!({
         "symbol": symbol,
-        "lastPrice": format!("{price:.places$}"),
-        "markPrice": format!("{price:.places$}"),
-        "indexPrice": format!("{price:.places$}"),
-        "openInterest": format!("{:.coin_places$}", coins * 2.0),
-        "openInterestValue": format!("{:.2}", coins * 2.0 * price),
-        "singleOpenInterest": format!("{coins:.coin_places$}"),
-        "singleOpenInterestValue": format!("{:.2}", coins * price),
+        "lastPrice": price,
+        "markPrice": price,
+        "indexPrice": price,
+        "openInterest": coins_text(asset, coins * 2.0),
+        "openInterestValue": format!("{:.2}", usd * 2.0),
+        "singleOpenInterest": coins_text(asset, coins),
+        "singleOpenInterestValue": format!("{usd:.2}"),
         "fundingRate": "-0.00004893",
     });
     fields.as_object().cloned()
+}
+
+/// Returns the open interest of one side at market time `at_ms` as the venue words it: coins.
+pub(super) fn single_coins(market: &Market, asset: usize, at_ms: i64) -> String {
+    coins_text(asset, market.open_interest(Exchange::Bybit, asset, at_ms))
+}
+
+fn coins_text(asset: usize, coins: f64) -> String {
+    format!("{coins:.*}", ASSETS[asset].quantity_places)
+}
+
+/// Returns a price at market time `at_ms` as the venue words it.
+pub(super) fn price(market: &Market, asset: usize, at_ms: i64) -> String {
+    format!("{:.*}", ASSETS[asset].price_places, market.price(asset, at_ms))
 }
 
 impl Session for BybitSession {
@@ -331,14 +300,5 @@ mod tests {
         assert_eq!(batches, [(500, "BTCUSDT".into(), 2), (500, "SOLUSDT".into(), 1), (1000, "BTCUSDT".into(), 1)]);
         let first: Value = serde_json::from_str(&published[0].1.text).unwrap();
         assert_eq!(first["data"][0], json!({"T": 10, "s": "BTCUSDT", "S": "Buy", "v": "10.050", "p": "99.5"}));
-    }
-
-    #[test]
-    fn a_cursor_works_verbatim_and_encoded_again() {
-        let rows: Vec<_> = ["A", "B", "C"].iter().map(|name| json!({"symbol": name})).collect();
-        assert_eq!(cursor(&rows[0], &rows[1]), "first%3DA%26last%3DB");
-        assert_eq!(after_cursor(&rows, "first=A&last=B"), 2);
-        assert_eq!(after_cursor(&rows, "first%3DA%26last%3DB"), 2);
-        assert_eq!(after_cursor(&rows, "nonsense"), 3);
     }
 }

@@ -20,6 +20,8 @@ use ingest::exchange::Exchange;
 use super::{
     fault::{Action, Faults},
     hub::{Item, Shared},
+    market_data::{MarketData, MarketDataState},
+    scenario::Scenario,
 };
 
 /// How far a recording has been played.
@@ -42,8 +44,23 @@ pub struct State {
     pub market_ms: i64,
     /// The recording; absent in the seeded market.
     pub playback: Option<Playback>,
+    /// What is planted in the seeded market; absent where nothing is.
+    pub scenario: Option<ScenarioState>,
     /// Each venue.
     pub venues: BTreeMap<Exchange, VenueState>,
+    /// The stand-in of the market-data service.
+    pub market_data: MarketDataState,
+}
+
+/// How far a scenario has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ScenarioState {
+    /// Which one.
+    pub name: Scenario,
+    /// Market time since its start, in milliseconds.
+    pub elapsed_ms: i64,
+    /// Whether it is over; the market goes on quietly then.
+    pub done: bool,
 }
 
 /// What one venue is doing.
@@ -59,7 +76,9 @@ pub struct VenueState {
     pub cut_slow: u64,
     /// Text frames sent, of every kind.
     pub frames_sent: u64,
-    /// What the venue does wrong.
+    /// REST requests by path, refused ones included.
+    pub rest_requests: BTreeMap<String, u64>,
+    /// What the venue does wrong, by request or because the scenario has it so.
     pub faults: Faults,
 }
 
@@ -76,7 +95,12 @@ impl Control {
 
     /// Replaces what `venue` does wrong; the default makes it healthy.
     pub fn set_faults(&self, venue: Exchange, faults: Faults) {
-        self.shared.hub(venue).faults.send_replace(faults);
+        self.shared.set_faults(venue, faults);
+    }
+
+    /// Replaces how the stand-in of the market-data service behaves; the default makes it healthy.
+    pub fn set_market_data(&self, behaviour: MarketData) {
+        self.shared.market_data.behave(behaviour);
     }
 
     /// Does something once to every socket of `venue` that is open.
@@ -86,6 +110,7 @@ impl Control {
 
     /// Returns what the simulator is doing.
     pub fn state(&self) -> State {
+        let market_ms = self.shared.market_ms();
         let venue_state = |venue: Exchange| {
             let hub = self.shared.hub(venue);
             let sockets = *hub.sockets.borrow();
@@ -95,14 +120,22 @@ impl Control {
                 opened: sockets.opened,
                 cut_slow: sockets.cut_slow,
                 frames_sent: hub.frames_sent.load(Ordering::Relaxed),
-                faults: hub.faults.borrow().clone(),
+                rest_requests: hub.rest_requests.lock().expect("nothing panics while it holds the counts").clone(),
+                faults: self.shared.faults(venue),
             };
             (venue, state)
         };
+        let scenario = self.shared.market.planted().map(|planted| ScenarioState {
+            name: planted.scenario,
+            elapsed_ms: planted.elapsed_ms(market_ms),
+            done: planted.is_done(market_ms),
+        });
         State {
-            market_ms: self.shared.market_ms(),
+            market_ms,
             playback: *self.shared.playback.borrow(),
+            scenario,
             venues: Exchange::ALL.into_iter().map(venue_state).collect(),
+            market_data: self.shared.market_data.state(),
         }
     }
 
@@ -122,6 +155,7 @@ struct Order {
     venue: Option<Exchange>,
     faults: Option<Faults>,
     action: Option<Action>,
+    market_data: Option<MarketData>,
 }
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -138,6 +172,9 @@ async fn order(Shares(shared): Shares<Arc<Shared>>, body: String) -> Response {
         Err(error) => return (StatusCode::BAD_REQUEST, Json(json!({"error": error.to_string()}))).into_response(),
     };
     let control = Control::new(shared);
+    if let Some(behaviour) = order.market_data {
+        control.set_market_data(behaviour);
+    }
     for venue in Exchange::ALL.into_iter().filter(|venue| order.venue.is_none_or(|one| one == *venue)) {
         if let Some(faults) = &order.faults {
             control.set_faults(venue, faults.clone());

@@ -32,6 +32,8 @@ pub struct Faults {
     pub refuse_sockets: Option<Refusal>,
     /// REST requests are refused.
     pub refuse_rest: Option<Refusal>,
+    /// Open interest and its times stand still, on sockets and over REST, while everything else goes on.
+    pub frozen_interest: bool,
     /// Each socket is dropped this many milliseconds after it was opened.
     pub disconnect_every_ms: Option<u64>,
     /// Milliseconds added to every time the venue states.

@@ -1,4 +1,5 @@
-//! The seeded market: what happens in a second is a function of the seed and that second, and of nothing else.
+//! The seeded market: what happens in a second is a function of the seed and that second, and of nothing else. With a
+//! scenario, seconds count from its start.
 
 use std::time::Duration;
 
@@ -6,6 +7,8 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use schemas::market::Side;
 
 use ingest::exchange::Exchange;
+
+use super::scenario::Planted;
 
 mod asset;
 
@@ -61,6 +64,9 @@ const PRICE_WAVES: [(i64, f64); 4] = [(21_600_000, 0.03), (1_800_000, 0.01), (12
 /// Waves of open interest. Together they stay far below any explosion rule.
 const OPEN_INTEREST_WAVES: [(i64, f64); 2] = [(3_600_000, 0.01), (60_000, 0.0005)];
 
+/// Open interest of a venue that is not simulated here, as a share of one that is.
+const ELSEWHERE_SHARE: f64 = 0.4;
+
 /// Share of the BTC liquidations on Binance that are of the COIN-M contract (`exchanges.md` A.1: UM + CM merge).
 const INVERSE_SHARE: f64 = 0.1;
 
@@ -87,6 +93,7 @@ enum Draw {
 pub(super) struct Market {
     seed: u64,
     storms: Option<Storms>,
+    planted: Option<Planted>,
 }
 
 struct Storm {
@@ -105,7 +112,26 @@ struct Storm {
 
 impl Market {
     pub(super) const fn new(seed: u64, storms: Option<Storms>) -> Self {
-        Self { seed, storms }
+        Self { seed, storms, planted: None }
+    }
+
+    /// Returns a market without storms in which a scenario is planted.
+    pub(super) const fn with_scenario(seed: u64, planted: Planted) -> Self {
+        Self { seed, storms: None, planted: Some(planted) }
+    }
+
+    pub(super) const fn planted(&self) -> Option<Planted> {
+        self.planted
+    }
+
+    /// Returns the market time that the open interest published by `venue` at `at_ms` is of: earlier when it is frozen.
+    pub(super) fn interest_ms(&self, venue: Exchange, at_ms: i64) -> i64 {
+        self.planted.map_or(at_ms, |planted| planted.interest_ms(venue, at_ms))
+    }
+
+    /// Returns whether the scenario has `venue` down at market time `at_ms`.
+    pub(super) fn is_down(&self, venue: Exchange, at_ms: i64) -> bool {
+        self.planted.is_some_and(|planted| planted.is_down(venue, at_ms))
     }
 
     /// Returns the liquidations of market second `second` (seconds since 1970 UTC), by time.
@@ -126,19 +152,31 @@ impl Market {
             let follows = if storm.asset == asset { 1.0 } else { 0.4 };
             storm.push(at_ms) * follows
         });
-        ASSETS[asset].anchor * (1.0 + walk + storm)
+        let planted = self.planted.map_or(1.0, |planted| planted.price_factor(asset, at_ms));
+        ASSETS[asset].anchor * (1.0 + walk + storm) * planted
     }
 
     /// Returns the open interest of one side in coins on `venue` at market time `at_ms`.
     pub(super) fn open_interest(&self, venue: Exchange, asset: usize, at_ms: i64) -> f64 {
-        let stream = (asset * Exchange::ALL.len() + (venue as usize)) as u64;
-        ASSETS[asset].open_interest * (1.0 + self.waves(Draw::OpenInterest, stream, at_ms, &OPEN_INTEREST_WAVES))
+        let planted = self.planted.map_or(1.0, |planted| planted.interest_factor(venue, asset, at_ms));
+        self.quiet_interest(asset * Exchange::ALL.len() + (venue as usize), asset, at_ms) * planted
+    }
+
+    /// Returns the open interest in coins on the `place`th venue that is not simulated here; no scenario touches those.
+    pub(super) fn open_interest_elsewhere(&self, place: usize, asset: usize, at_ms: i64) -> f64 {
+        let stream = (place + 1) * ASSETS.len() * Exchange::ALL.len() + asset;
+        ELSEWHERE_SHARE * self.quiet_interest(stream, asset, at_ms)
+    }
+
+    fn quiet_interest(&self, stream: usize, asset: usize, at_ms: i64) -> f64 {
+        let waves = self.waves(Draw::OpenInterest, stream as u64, at_ms, &OPEN_INTEREST_WAVES);
+        ASSETS[asset].open_interest * (1.0 + waves)
     }
 
     fn quiet(&self, second: i64, forced: &mut Vec<Forced>) {
         for venue in Exchange::ALL {
-            let mut rng = self.rng(Draw::Quiet, (venue as usize) as u64, second);
-            for (asset, of) in ASSETS.iter().enumerate().filter(|(_, asset)| asset.venues.contains(&venue)) {
+            let mut rng = self.rng(Draw::Quiet, (venue as usize) as u64, second - self.origin_ms() / 1000);
+            for (asset, of) in ASSETS.iter().enumerate().filter(|(_, asset)| asset.trades_on(venue)) {
                 for _ in 0..poisson(&mut rng, of.per_minute / 60.0) {
                     let liquidated = if rng.random_bool(0.55) { Side::Long } else { Side::Short };
                     let usd = of.median_usd * (1.4 * normal(&mut rng)).exp();
@@ -149,7 +187,7 @@ impl Market {
     }
 
     fn large(&self, second: i64, forced: &mut Vec<Forced>) {
-        let mut rng = self.rng(Draw::Large, 0, second);
+        let mut rng = self.rng(Draw::Large, 0, second - self.origin_ms() / 1000);
         if !rng.random_bool(LARGE_PER_SECOND) {
             return;
         }
@@ -224,8 +262,14 @@ impl Market {
         })
     }
 
+    /// Returns the market time that draws count from, in milliseconds: a whole second.
+    fn origin_ms(&self) -> i64 {
+        self.planted.map_or(0, |planted| planted.start_ms)
+    }
+
     /// Returns smooth noise around zero: each wave goes through drawn points and is flat at them.
     fn waves(&self, draw: Draw, stream: u64, at_ms: i64, waves: &[(i64, f64)]) -> f64 {
+        let at_ms = at_ms - self.origin_ms();
         let point = |cell: i64, wave: usize| {
             let bits = self.mix(draw, stream * 16 + wave as u64, cell);
             (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0

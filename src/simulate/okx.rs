@@ -1,10 +1,13 @@
 //! OKX v5: channels with acknowledgements and refusals, the text ping, the idle cut, and the history of liquidations.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
-    Json, Router,
-    extract::{Query, State, WebSocketUpgrade, ws::Utf8Bytes},
+    Router,
+    extract::{State, WebSocketUpgrade, ws::Utf8Bytes},
     response::Response,
     routing::get,
 };
@@ -15,7 +18,7 @@ use serde_json::{Value, json};
 use ingest::exchange::Exchange;
 
 use super::{
-    fault::{self, Faults},
+    fault::Faults,
     hub::{Instruments, Published, Shared},
     market::{ASSETS, Asset, Forced},
     recording::Recorded,
@@ -24,8 +27,12 @@ use super::{
 };
 
 mod history;
+mod interest;
+mod rest;
 
 pub(super) use history::History;
+pub(super) use interest::{Contract, Interest, mark_price};
+pub(super) use rest::rest;
 
 const LIQUIDATIONS: &str = "liquidation-orders";
 
@@ -37,54 +44,9 @@ pub(super) fn sockets() -> Router<Arc<Shared>> {
     Router::new().route("/okx/ws/v5/public", get(public))
 }
 
-pub(super) fn rest() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/okx/api/v5/public/time", get(time))
-        .route("/okx/api/v5/public/instruments", get(instruments_list))
-        .route("/okx/api/v5/public/liquidation-orders", get(liquidation_orders))
-}
-
 async fn public(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
     let session = OkxSession::new(&shared);
     socket::accept(shared, Exchange::Okx, upgrade, Box::new(session))
-}
-
-fn ok(data: &[Value]) -> Json<Value> {
-    Json(json!({"code": "0", "msg": "", "data": data}))
-}
-
-fn error(code: &str, message: &str) -> Json<Value> {
-    Json(json!({"code": code, "msg": message, "data": []}))
-}
-
-async fn time(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    ok(&[json!({"ts": shared.venue_ms(Exchange::Okx).to_string()})])
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Listing {
-    inst_type: Option<String>,
-}
-
-async fn instruments_list(State(shared): State<Arc<Shared>>, Query(listing): Query<Listing>) -> Json<Value> {
-    match listing.inst_type.as_deref() {
-        Some("SWAP") => ok(shared.hub(Exchange::Okx).instruments.rows()),
-        Some("FUTURES" | "MARGIN" | "SPOT") => ok(&[]),
-        Some(_) | None => error("51000", "Parameter instType error"),
-    }
-}
-
-async fn liquidation_orders(State(shared): State<Arc<Shared>>, Query(query): Query<history::Query>) -> Json<Value> {
-    let clock_ms = shared.hub(Exchange::Okx).faults.borrow().clock_ms;
-    let page = shared.history.lock().expect("nothing panics while it holds the history").page(&query);
-    match page {
-        Ok(mut rows) => {
-            rows.iter_mut().for_each(|row| fault::shift(row, clock_ms));
-            ok(&rows)
-        }
-        Err(history::NoFamily) => error("50014", "Parameter uly or instFamily cannot be empty."),
-    }
 }
 
 /// Returns the swaps listed when no instruments file is given: linear ones of the assets with a known contract, and the
@@ -149,6 +111,8 @@ struct OkxSession {
     liquidations: BTreeSet<String>,
     /// `channel:instId`.
     companions: Companions,
+    /// Which time the open interest last sent was of, by topic, in milliseconds: it is sent when it changed.
+    told: BTreeMap<String, i64>,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +141,7 @@ impl OkxSession {
             connection: format!("{number:08x}"),
             liquidations: BTreeSet::new(),
             companions: Companions::default(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -204,6 +169,7 @@ impl OkxSession {
                     self.companions.add(&topic);
                 } else {
                     self.companions.remove(&topic);
+                    self.told.remove(&topic);
                 }
                 Some(json!({"channel": channel, "instId": instrument}))
             }
@@ -229,29 +195,6 @@ impl OkxSession {
         }
         reply
     }
-}
-
-fn companion(shared: &Shared, topic: &str, now_ms: i64) -> Option<Utf8Bytes> {
-    let (channel, instrument) = topic.split_once(':')?;
-    let asset = ASSETS.iter().position(|asset| instrument.starts_with(&format!("{}-", asset.base)))?;
-    let price = shared.market.price(asset, now_ms);
-    let ts = now_ms.to_string();
-    let row = if channel == "mark-price" {
-        let price = format!("{price:.*}", ASSETS[asset].price_places);
-        json!({"instId": instrument, "instType": "SWAP", "markPx": price, "ts": ts})
-    } else {
-        let coins = shared.market.open_interest(Exchange::Okx, asset, now_ms);
-        // Contracts of an inverse swap are 100 USD each, of a linear one so many coins.
-        let contracts = if instrument.ends_with("-USD-SWAP") {
-            coins * price / 100.0
-        } else {
-            coins / ASSETS[asset].okx_contract.unwrap_or(1.0)
-        };
-        // exchanges.md C.2: the venue writes long decimals.
-        json!({"instId": instrument, "instType": "SWAP", "oi": format!("{contracts:.14}"),
-            "oiCcy": format!("{coins:.16}"), "oiUsd": format!("{:.14}", coins * price), "ts": ts})
-    };
-    Some(json!({"arg": {"channel": channel, "instId": instrument}, "data": [row]}).to_string().into())
 }
 
 impl Session for OkxSession {
@@ -285,8 +228,24 @@ impl Session for OkxSession {
     fn handle_tick(&mut self, now_ms: i64) -> Vec<Utf8Bytes> {
         let interval_ms = |topic: &str| if topic.starts_with("mark-price") { MARK_PRICE_MS } else { OPEN_INTEREST_MS };
         let shared = &self.shared;
-        let topics = self.companions.due(now_ms, interval_ms);
-        topics.into_iter().filter_map(|topic| companion(shared, topic, now_ms)).collect()
+        let mut frames = Vec::new();
+        for topic in self.companions.due(now_ms, interval_ms) {
+            let Some((channel, instrument)) = topic.split_once(':') else { continue };
+            let row = if channel == "mark-price" {
+                interest::mark_row(shared, instrument, now_ms)
+            } else {
+                let interest_ms = shared.interest_ms(Exchange::Okx, now_ms);
+                if self.told.insert(topic.to_owned(), interest_ms) == Some(interest_ms) {
+                    continue;
+                }
+                interest::row(shared, instrument, interest_ms)
+            };
+            if let Some(row) = row {
+                let arg = json!({"channel": channel, "instId": instrument});
+                frames.push(json!({"arg": arg, "data": [row]}).to_string().into());
+            }
+        }
+        frames
     }
 
     fn liquidation_topics(&self) -> usize {

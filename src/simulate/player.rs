@@ -1,100 +1,49 @@
 //! The one task that moves market time and hands every venue's frames to its sockets.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use futures_util::future::select_all;
+use tokio::time::{Instant, timeout};
 use tracing::info;
 
 use ingest::exchange::Exchange;
 
 use super::{
-    Speed, binance, bybit,
-    clock::{Clock, wall_ms},
+    Speed,
+    clock::Clock,
     hub::{Item, Shared},
-    okx,
     recording::{Frame, Recording},
 };
 
-/// How often the seeded market ticks, in milliseconds: the quickest companion, Bybit's ticker (`exchanges.md` C.1).
-const TICK_MS: i64 = 100;
+mod seed;
 
-/// Seconds before the start whose frames may still be on their way.
-const SECONDS_UNDERWAY: i64 = 2;
+pub(super) use seed::play_seed;
 
-/// Market seconds the seeded player may be behind the wall clock, after the host slept. Beyond it they are skipped.
-const SECONDS_BEHIND_MAX: i64 = 10;
-
-/// Companion rounds of a recording come at every market second, but not more often than this in real time.
+/// Companion rounds of a recording or an accelerated market come at every market second, but not more often than this in real time.
 const ROUND_MIN: Duration = Duration::from_millis(1);
 
-/// How long subscriptions must have been unchanged before a recording starts: a client may subscribe topic by topic.
+/// How long subscriptions must have been unchanged before a market starts: a client may subscribe topic by topic.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// How long before the start of a recording its clock waits for subscribers, in milliseconds. After an hour it stands.
+/// How long before the start of a market its clock waits for subscribers, in milliseconds. After an hour it stands.
 const LEAD_MS: i64 = 3_600_000;
 
 /// How far the clock jumps past the end of a recording played at [`Speed::Max`], in milliseconds: past every window and
 /// grace of the detector's liquidation rules as shipped.
 const JUMP_MS: i64 = 120_000;
 
-/// Stands for times beyond what a timer holds.
-const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
-
-/// Plays the seeded market on the wall clock, for ever.
-pub(super) async fn play_seed(shared: &Shared) {
-    let mut agenda = BTreeMap::<(i64, u64), (Exchange, Item)>::new();
-    let mut number = 0;
-    let mut second = wall_ms().div_euclid(1000) - SECONDS_UNDERWAY;
-    let first_second = second + SECONDS_UNDERWAY;
-    loop {
-        let behind = wall_ms().div_euclid(1000) - second;
-        if behind > SECONDS_BEHIND_MAX {
-            info!(seconds = behind, "simulated market skips what it slept through");
-            second += behind;
-        }
-        for (at_ms, venue, item) in seed_second(shared, second) {
-            number += 1;
-            agenda.insert((at_ms, number), (venue, item));
-        }
-        second += 1;
-        // What the next second causes comes after its start, so all before that is complete.
-        let later = agenda.split_off(&(second * 1000, 0));
-        for ((at_ms, _), (venue, item)) in std::mem::replace(&mut agenda, later) {
-            if at_ms < first_second * 1000 {
-                continue;
-            }
-            sleep_until_wall(at_ms).await;
-            if let Item::Liquidations(frame) = &item {
-                shared.remember(venue, frame);
-            }
-            shared.hub(venue).send(item);
-        }
-    }
+/// Returns the clock of a recording before it is played.
+pub(super) fn before_recording(recording: &Recording) -> Clock {
+    before(first(recording).ahead_ms)
 }
 
-/// Returns everything that market second `second` causes, with the market time it happens at.
-fn seed_second(shared: &Shared, second: i64) -> Vec<(i64, Exchange, Item)> {
-    let forced = shared.market.second(second);
-    let published = [
-        (Exchange::Binance, binance::publish(&forced)),
-        (Exchange::Bybit, bybit::publish(&forced)),
-        (Exchange::Okx, okx::publish(&forced)),
-    ];
-    let frames = published.into_iter().flat_map(|(venue, frames)| {
-        frames.into_iter().map(move |(at_ms, frame)| (at_ms, venue, Item::Liquidations(Arc::new(frame))))
-    });
-    let ticks = (0..1000 / TICK_MS).flat_map(|tick| {
-        let at_ms = second * 1000 + tick * TICK_MS;
-        Exchange::ALL.into_iter().map(move |venue| (at_ms, venue, Item::Tick(at_ms)))
-    });
-    frames.chain(ticks).collect()
+/// Returns the clock of a market before it starts at `start_ms`.
+pub(super) const fn before(start_ms: i64) -> Clock {
+    Clock::Standing(start_ms - LEAD_MS)
 }
 
-async fn sleep_until_wall(at_ms: i64) {
-    let left_ms = u64::try_from(at_ms - wall_ms()).unwrap_or(0);
-    if left_ms > 0 {
-        sleep(Duration::from_millis(left_ms)).await;
-    }
+fn first(recording: &Recording) -> &Frame {
+    recording.frames.first().expect("a recording is not empty")
 }
 
 /// Plays a recording of `venue`, then lets the clock go on, for ever.
@@ -107,16 +56,39 @@ pub(super) async fn play_recording(
     recording: &Recording,
     wait_subscribers: usize,
 ) {
-    let first = recording.frames.first().expect("a recording is not empty");
+    let first = first(recording);
     let end_ms = recording.frames.iter().map(|frame| frame.sent_ms).fold(first.sent_ms, i64::max);
     let mut player = Player { shared, venue, speed, round_ms: i64::MIN, rounded_at: Instant::now() };
     if wait_subscribers > 0 {
-        player.wait(wait_subscribers, first.ahead_ms).await;
+        wait(shared, &[venue], wait_subscribers, first.ahead_ms).await;
     }
     info!(%venue, frames = recording.frames.len(), "recording starts");
     player.play(&recording.frames, first.ahead_ms).await;
     info!(%venue, "recording ended");
     player.go_on(end_ms).await;
+}
+
+/// Waits until each of `venues` has subscribers. Meanwhile the clock runs in the hour before the start, and companions show
+/// that the sockets of every venue live.
+async fn wait(shared: &Shared, venues: &[Exchange], wait_subscribers: usize, start_ms: i64) {
+    let clock = Clock::Running { from_ms: start_ms - LEAD_MS, since: Instant::now(), speed: 1.0 };
+    shared.clock.send_replace(clock);
+    let mut sockets: Vec<_> = venues.iter().map(|venue| shared.hub(*venue).sockets.subscribe()).collect();
+    loop {
+        // Every one is looked at, so that only what changes from here on is a change.
+        let fewest = sockets.iter_mut().map(|sockets| sockets.borrow_and_update().subscribed).min();
+        let enough = fewest.is_some_and(|fewest| fewest >= wait_subscribers);
+        let patience = if enough { SETTLED } else { Duration::from_secs(1) };
+        let changes = select_all(sockets.iter_mut().map(|sockets| Box::pin(sockets.changed())));
+        let changed = timeout(patience, changes).await.is_ok();
+        if enough && !changed {
+            return;
+        }
+        if !changed {
+            let now_ms = whole_second(shared.market_ms().min(start_ms));
+            Exchange::ALL.into_iter().for_each(|venue| shared.hub(venue).send(Item::Tick(now_ms)));
+        }
+    }
 }
 
 struct Player<'a> {
@@ -129,25 +101,6 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    /// Waits for subscribers. Meanwhile the clock runs in the hour before the start, so that companions show that the
-    /// sockets live.
-    async fn wait(&mut self, wait_subscribers: usize, start_ms: i64) {
-        let clock = Clock::Running { from_ms: start_ms - LEAD_MS, since: Instant::now(), speed: 1.0 };
-        self.shared.clock.send_replace(clock);
-        let mut sockets = self.shared.hub(self.venue).sockets.subscribe();
-        loop {
-            let enough = sockets.borrow_and_update().subscribed >= wait_subscribers;
-            let patience = if enough { SETTLED } else { Duration::from_secs(1) };
-            let changed = timeout(patience, sockets.changed()).await.is_ok();
-            if enough && !changed {
-                return;
-            }
-            if !changed {
-                self.round(whole_second(self.shared.market_ms().min(start_ms))).await;
-            }
-        }
-    }
-
     async fn play(&mut self, frames: &[Frame], start_ms: i64) {
         self.round_ms = whole_second(start_ms);
         let clock = match self.speed {
@@ -182,7 +135,7 @@ impl Player<'_> {
                 while self.next_round(speed) <= newest_ms {
                     self.next_companions(speed).await;
                 }
-                self.sleep_until_market(frame.sent_ms).await;
+                self.shared.sleep_until_market(frame.sent_ms).await;
             }
         }
     }
@@ -205,13 +158,12 @@ impl Player<'_> {
 
     /// Returns the market time of the round after the last one: a whole second, and at least [`ROUND_MIN`] later.
     fn next_round(&self, speed: f64) -> i64 {
-        let step = (speed * ROUND_MIN.as_secs_f64()).ceil().max(1.0) as i64;
-        self.round_ms.saturating_add(step.saturating_mul(1000))
+        self.round_ms.saturating_add(round_step_ms(speed))
     }
 
     async fn next_companions(&mut self, speed: f64) {
         let next_ms = self.next_round(speed);
-        self.sleep_until_market(next_ms).await;
+        self.shared.sleep_until_market(next_ms).await;
         self.round(next_ms).await;
     }
 
@@ -229,18 +181,13 @@ impl Player<'_> {
             Speed::Max | Speed::Times(_) => hub.send(item),
         }
     }
+}
 
-    async fn sleep_until_market(&self, at_ms: i64) {
-        let clock = *self.shared.clock.borrow();
-        match clock {
-            Clock::Running { from_ms, since, speed } => {
-                let passed = (at_ms - from_ms).max(0) as f64 / 1000.0 / speed;
-                let passed = Duration::try_from_secs_f64(passed).unwrap_or(NEVER);
-                sleep_until(since + passed).await;
-            }
-            Clock::Wall | Clock::Standing(_) => {}
-        }
-    }
+/// Returns the market time between companion rounds at a speed, in milliseconds: whole seconds, and at least
+/// [`ROUND_MIN`] of real time.
+fn round_step_ms(speed: f64) -> i64 {
+    let seconds = (speed * ROUND_MIN.as_secs_f64()).ceil().max(1.0) as i64;
+    seconds.saturating_mul(1000)
 }
 
 const fn whole_second(ms: i64) -> i64 {

@@ -52,11 +52,10 @@ pub(super) fn accept(
     upgrade: WebSocketUpgrade,
     session: Box<dyn Session>,
 ) -> Response {
-    let hub = shared.hub(venue);
-    if let Some(refusal) = hub.faults.borrow().refuse_sockets {
+    if let Some(refusal) = shared.faults(venue).refuse_sockets {
         return fault::refuse(venue, refusal, shared.venue_ms(venue));
     }
-    if hub.sockets.borrow().connected >= SOCKETS_MAX {
+    if shared.hub(venue).sockets.borrow().connected >= SOCKETS_MAX {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     // Taken here, so that the end of the simulator waits for a connection that is still being upgraded.

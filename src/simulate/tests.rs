@@ -4,19 +4,25 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{clock::wall_ms, *};
 
 mod bot;
 mod faults;
+mod interest;
+mod market_data;
 mod playback;
 mod protocol;
+mod scenarios;
 
 /// How long something that must happen may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +38,11 @@ async fn simulator(source: Source, timing: Timing) -> (Simulator, CancellationTo
 
 /// A seeded market without storms.
 async fn quiet() -> (Simulator, CancellationToken) {
-    simulator(Source::Seed { seed: 1, storms: None }, Timing::default()).await
+    simulator(
+        Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 },
+        Timing::default(),
+    )
+    .await
 }
 
 /// Stops a simulator and shows that everything it started ends.

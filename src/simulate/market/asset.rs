@@ -26,6 +26,12 @@ pub(in super::super) struct Asset {
     pub(super) venues: &'static [Exchange],
 }
 
+impl Asset {
+    pub(in super::super) fn trades_on(&self, venue: Exchange) -> bool {
+        self.venues.contains(&venue)
+    }
+}
+
 /// The assets. OKX publishes liquidations of HYPE but no metadata of it: the unknown instrument of `shared/data`.
 pub(in super::super) const ASSETS: [Asset; 6] = [
     Asset {

@@ -109,8 +109,16 @@ async fn given_instruments_replace_those_that_are_built_in() {
 #[tokio::test]
 async fn two_connections_and_two_simulators_of_one_seed_see_the_same_storm() {
     let storms = Some(Storms { every: Duration::from_secs(5), strength: 3.0 });
-    let (one, shutdown_one) = simulator(Source::Seed { seed: 9, storms }, Timing::default()).await;
-    let (two, shutdown_two) = simulator(Source::Seed { seed: 9, storms }, Timing::default()).await;
+    let (one, shutdown_one) = simulator(
+        Source::Seed { seed: 9, storms, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 },
+        Timing::default(),
+    )
+    .await;
+    let (two, shutdown_two) = simulator(
+        Source::Seed { seed: 9, storms, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 },
+        Timing::default(),
+    )
+    .await;
     let mut clients = [Client::okx(&one).await, Client::okx(&one).await, Client::okx(&two).await];
     // The first liquidation that the last client sees was seen by all, or is still on its way to them.
     let mut seen = Vec::new();
@@ -144,4 +152,31 @@ async fn a_speed_of_zero_is_refused() {
         let started = start(config, CancellationToken::new()).await;
         assert!(matches!(started, Err(StartError::Speed(_))), "{speed}");
     }
+}
+
+#[tokio::test]
+async fn an_invented_market_cannot_be_run_to_its_end() {
+    for (speed, endless) in [(Speed::Max, true), (Speed::Times(0.0), false)] {
+        let source = Source::Seed { seed: 1, storms: None, scenario: None, speed, wait_subscribers: 0 };
+        let config = Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+        let error = start(config, CancellationToken::new()).await.err().unwrap();
+        assert_eq!(matches!(error, StartError::Endless), endless, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_accelerated_market_sends_companions_once_a_market_second() {
+    let source = Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(30.0), wait_subscribers: 0 };
+    let (simulator, shutdown) = simulator(source, Timing::default()).await;
+    let mut client = Client::bybit(&simulator).await;
+    let mut times = Vec::new();
+    while times.len() < 60 {
+        times.push(client.json().await["ts"].as_i64().unwrap());
+    }
+    assert!(times.is_sorted() && times.iter().all(|ts| ts % 1000 == 0), "{times:?}");
+    // A price that stood still for a second leaves a ticker out.
+    assert!(times[59] - times[0] < 90_000, "{times:?}");
+    let state = simulator.control().state();
+    assert!(times[59] <= state.market_ms && state.market_ms > wall_ms());
+    stop(simulator, shutdown).await;
 }

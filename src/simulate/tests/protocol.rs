@@ -56,7 +56,11 @@ async fn the_retired_binance_urls_connect_and_stay_silent() {
 async fn binance_pings_and_cuts_without_a_pong_or_with_a_flood() {
     let ping = Duration::from_millis(50);
     let timing = Timing { binance_ping: ping, binance_pong_within: ping * 6, ..Timing::default() };
-    let (simulator, shutdown) = simulator(Source::Seed { seed: 1, storms: None }, timing).await;
+    let (simulator, shutdown) = simulator(
+        Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 },
+        timing,
+    )
+    .await;
     let mut client = binance(&simulator, "/market/ws/x").await;
     for _ in 0..10 {
         assert!(client.message().await.unwrap().unwrap().is_ping());
@@ -148,7 +152,11 @@ async fn okx_acknowledges_with_what_is_really_subscribed_and_refuses_the_rest() 
 async fn idle_okx_and_bybit_sockets_are_cut() {
     let idle = Duration::from_millis(100);
     let timing = Timing { okx_idle: idle, bybit_idle: idle, ..Timing::default() };
-    let (simulator, shutdown) = simulator(Source::Seed { seed: 1, storms: None }, timing).await;
+    let (simulator, shutdown) = simulator(
+        Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 },
+        timing,
+    )
+    .await;
     Client::connect(&format!("{}/ws/v5/public", simulator.ws_url(Exchange::Okx))).await.ended().await;
     // Data is no sign of the client.
     Client::bybit(&simulator).await.ended().await;
@@ -158,7 +166,11 @@ async fn idle_okx_and_bybit_sockets_are_cut() {
 #[tokio::test]
 async fn okx_announces_an_upgrade_and_cuts() {
     let timing = Timing { okx_notice: Duration::from_millis(50), ..Timing::default() };
-    let (simulator, shutdown) = simulator(Source::Seed { seed: 1, storms: None }, timing).await;
+    let (simulator, shutdown) = simulator(
+        Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 },
+        timing,
+    )
+    .await;
     let mut client = Client::connect(&format!("{}/ws/v5/public", simulator.ws_url(Exchange::Okx))).await;
     client.send_text("ping").await;
     assert_eq!(client.text().await, "pong");
@@ -196,7 +208,7 @@ async fn rest_lists_instruments_and_tells_the_time() {
         get(&format!("{bybit}/v5/market/time")).await["time"].as_i64().unwrap(),
         get(&format!("{okx}/api/v5/public/time")).await["data"][0]["ts"].as_str().unwrap().parse().unwrap(),
     ];
-    let now = clock::wall_ms();
+    let now = wall_ms();
     assert!(times.iter().all(|time| (0..60_000).contains(&(now - time))), "{times:?} {now}");
     stop(simulator, shutdown).await;
 }
