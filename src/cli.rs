@@ -5,8 +5,12 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ingest::exchange::Exchange;
 use jiff::Timestamp;
+use schemas::name::Base;
 
-use crate::config::{Flags, values};
+use crate::{
+    config::{Flags, values},
+    simulate::Scenario,
+};
 
 #[cfg(test)]
 mod tests;
@@ -82,6 +86,8 @@ pub enum Command {
     Normalize(Normalize),
     /// Run recorded events through the live detector: alerts as JSON lines, nothing sent
     Replay(Replay),
+    /// Draw open interest and its alerts as an SVG picture
+    Plot(Plot),
     /// Run a local market that speaks the venues' own WebSocket and REST protocols
     Simulate(Simulate),
     /// Turn one stored message on stdin into JSON, for nats sub --translate
@@ -121,12 +127,15 @@ pub struct Up {
     /// The venue's own instruments reply, for --replay
     #[arg(long, value_name = "FILE", requires = "replay", conflicts_with = "demo")]
     pub instruments: Option<PathBuf>,
-    /// Speed of the recorded market: 60x or max
-    #[arg(long, value_name = "FACTOR", default_value = "max", requires = "replay", conflicts_with = "demo")]
-    pub speed: Speed,
+    /// Speed of the recorded or simulated market: 60x, or max for a recording (max, 1x; 60x with --scenario)
+    #[arg(long, value_name = "FACTOR", requires = "artificial")]
+    pub speed: Option<Speed>,
     /// Seed of the simulated market
     #[arg(long, value_name = "N", default_value_t = 1, requires = "demo", conflicts_with = "replay")]
     pub seed: u64,
+    /// What happens to open interest in the simulated market, instead of storms of liquidations
+    #[arg(long, value_name = "NAME", requires = "demo", conflicts_with = "replay")]
+    pub scenario: Option<Scenario>,
 }
 
 /// Options of `normalize`.
@@ -179,6 +188,33 @@ pub struct Replay {
     pub speed: Speed,
 }
 
+/// Options of `plot`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("story").required(true).args(["scenario", "from_stream"]))]
+pub struct Plot {
+    /// Draw a scenario of the simulated market
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<Scenario>,
+    /// Seed of the scenario
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "from_stream")]
+    pub seed: u64,
+    /// Draw what the stream MARKET holds
+    #[arg(id = "from_stream", long = "stream")]
+    pub stream: bool,
+    /// Base asset to draw
+    #[arg(long, default_value = "BTC")]
+    pub base: Base,
+    /// Draw from this time on: RFC 3339, or 2h for two hours ago (24h)
+    #[arg(long, value_name = "TIME", conflicts_with = "scenario")]
+    pub since: Option<When>,
+    /// Draw up to this time: RFC 3339, or 2h for two hours ago
+    #[arg(long, value_name = "TIME", conflicts_with = "scenario")]
+    pub until: Option<When>,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
 /// Options of `simulate`.
 #[derive(Debug, Args)]
 pub struct Simulate {
@@ -188,6 +224,9 @@ pub struct Simulate {
     /// Seed of the invented market
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "recording")]
     pub seed: u64,
+    /// What happens to open interest in the invented market, instead of storms of liquidations
+    #[arg(long, value_name = "NAME", conflicts_with = "recording")]
+    pub scenario: Option<Scenario>,
     /// Serve recorded frames instead of an invented market (may be gzip)
     #[arg(long, value_name = "FILE", requires = "venue")]
     pub recording: Option<PathBuf>,
@@ -197,7 +236,7 @@ pub struct Simulate {
     /// The venue's own instruments reply, for --recording
     #[arg(long, value_name = "FILE", requires = "recording")]
     pub instruments: Option<PathBuf>,
-    /// Speed in event time: 60x or max
+    /// Speed in event time: 60x, or max for a recording
     #[arg(long, value_name = "FACTOR", default_value = "1x")]
     pub speed: Speed,
     /// Start the market only when this many sockets have subscribed

@@ -8,6 +8,7 @@ mod frames;
 pub mod ingest;
 mod normalize;
 pub mod notify;
+mod plot;
 mod replay;
 mod rules;
 mod running;
@@ -94,6 +95,7 @@ const fn sink(command: &Command, view: &up::View) -> Sink {
         Command::Up(_) | Command::Ingest | Command::Detect | Command::Notify | Command::Simulate(_) => Sink::Stderr,
         Command::Normalize(_)
         | Command::Replay(_)
+        | Command::Plot(_)
         | Command::Decode
         | Command::Topology(_)
         | Command::Rules(_)
@@ -146,6 +148,7 @@ async fn dispatch(context: Context, command: &Command, view: up::View) -> anyhow
         Command::Notify => service::notify(&context).await?,
         Command::Normalize(options) => normalize::run(options)?,
         Command::Replay(options) => replay::run(&context, options).await?,
+        Command::Plot(options) => plot::run(&context, options).await?,
         Command::Simulate(options) => simulate::run(&context, options).await?,
         Command::Decode => decode::run()?,
         Command::Topology(command) => return topology::run(&context, command).await,

@@ -22,7 +22,7 @@ use crate::{
         running::{self, Running},
         service,
     },
-    simulate::{self, Simulator, Source, Storms, Timing},
+    simulate::{self, Scenario, Simulator, Source, Storms, Timing},
 };
 pub(crate) use view::View;
 
@@ -35,7 +35,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// What the market is.
 enum Mode<'a> {
     Live,
-    Demo { seed: u64 },
+    Demo { seed: u64, scenario: Option<Scenario>, speed: Speed },
     Replay { file: &'a Path, venue: Exchange, instruments: Option<&'a Path>, speed: Speed },
 }
 
@@ -43,9 +43,15 @@ impl<'a> Mode<'a> {
     fn of(options: &'a cli::Up) -> Self {
         match (&options.replay, options.venue) {
             (Some(file), Some(venue)) => {
-                Self::Replay { file, venue, instruments: options.instruments.as_deref(), speed: options.speed }
+                let speed = options.speed.unwrap_or(Speed::Max);
+                Self::Replay { file, venue, instruments: options.instruments.as_deref(), speed }
             }
-            _ if options.demo => Self::Demo { seed: options.seed },
+            _ if options.demo => {
+                // A scenario has twenty quiet minutes before anything happens.
+                let usual = if options.scenario.is_some() { 60.0 } else { 1.0 };
+                let speed = options.speed.unwrap_or(Speed::Times(usual));
+                Self::Demo { seed: options.seed, scenario: options.scenario, speed }
+            }
             _ => Self::Live,
         }
     }
@@ -59,10 +65,22 @@ impl<'a> Mode<'a> {
         }
     }
 
+    /// Whether the market's time is another one than ours.
+    fn market(&self) -> Market {
+        match self {
+            Self::Live => Market::Live,
+            Self::Demo { speed, .. } if *speed == Speed::Times(1.0) => Market::Live,
+            Self::Demo { .. } | Self::Replay { .. } => Market::Recorded,
+        }
+    }
+
     fn title(&self) -> String {
         match self {
             Self::Live => "live venues".to_owned(),
-            Self::Demo { seed } => format!("simulated market, seed {seed}"),
+            Self::Demo { seed, scenario: None, .. } => format!("simulated market, seed {seed}"),
+            Self::Demo { seed, scenario: Some(scenario), .. } => {
+                format!("simulated market, seed {seed}, scenario {}", scenario.as_str())
+            }
             Self::Replay { file, venue, .. } => {
                 let file = file.file_name().unwrap_or_default().to_string_lossy();
                 format!("replay of {venue}: {}", file.escape_debug())
@@ -104,7 +122,17 @@ pub(super) async fn run(context: &Context, options: &cli::Up, view: View) -> any
 async fn start_simulator(mode: &Mode<'_>, end: CancellationToken) -> anyhow::Result<Option<Simulator>> {
     let source = match mode {
         Mode::Live => return Ok(None),
-        Mode::Demo { seed } => Source::Seed { seed: *seed, storms: Some(Storms::DEMO) },
+        Mode::Demo { speed: Speed::Max, .. } => {
+            return Err(
+                UsageError("--speed max needs --replay: a simulated market has no end to run to".to_owned()).into()
+            );
+        }
+        Mode::Demo { seed, scenario, speed } => {
+            // Time that runs faster than ours does not begin without us.
+            let wait_subscribers = usize::from(mode.market() == Market::Recorded);
+            let speed = (*speed).into();
+            Source::Seed { seed: *seed, storms: Some(Storms::DEMO), scenario: *scenario, speed, wait_subscribers }
+        }
         Mode::Replay { file, venue, instruments, speed } => Source::Recording {
             venue: *venue,
             file: file.to_path_buf(),
@@ -126,10 +154,11 @@ fn adapt(settings: &Settings, mode: &Mode<'_>, simulator: Option<&Simulator>) ->
     if settings.nats.names.prefix().is_empty() {
         settings.nats.names = mode.name().parse()?;
     }
-    settings.market = match mode {
-        Mode::Live | Mode::Demo { .. } => Market::Live,
-        Mode::Replay { .. } => Market::Recorded,
-    };
+    settings.market = mode.market();
+    if matches!(mode, Mode::Replay { .. }) {
+        // A recording of liquidations holds no open interest, and what the simulator invents beside it is none.
+        settings.open_interest.bases.clear();
+    }
     // An artificial market never reaches the real Telegram, whatever token the environment holds: plain http is for
     // loopback alone, so anything else may be the world outside.
     if settings.telegram.api_url.scheme() != "http" {
