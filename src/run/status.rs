@@ -232,8 +232,8 @@ mod tests {
     fn ingest_shows_open_interest_below_each_venue_and_what_refusals_left() {
         let status = json!({
             "venues": {
-                "okx": {"state": "connected", "open_interest": {"interval_ms": 60_000, "newest": {"A": {"event_time": 1, "via": "stream"}}}},
                 "ext-okx": {},
+                "okx": {"state": "connected", "open_interest": {"interval_ms": 60_000, "newest": {"A": {"event_time": 1, "via": "stream"}}}},
             },
             "outlook": "2 of 3 venues left, `confirm = 2` can still be met",
         });

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     pipeline::{Stage, assert_same_as_file, decisions, expected_decisions},
-    support::{alerts, eventually, json_lines, ledger, run},
+    support::{alerts, eventually, json_lines, ledger, machine, run},
 };
 
 /// The recording's nineteen hours of liquidations pass in about a minute.
@@ -35,6 +35,7 @@ const SUBSCRIBED: Duration = Duration::from_secs(11);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_at_random_change_no_alert() {
+    let _machine = machine().await;
     let Some(mut stage) = Stage::okx(Speed::Times(SPEED), 2).await else { return };
     let seed = std::env::var("FORESHOCK_SEED").map_or_else(|_| rand::rng().random(), |seed| seed.parse().unwrap());
     eprintln!("FORESHOCK_SEED={seed}");

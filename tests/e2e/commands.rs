@@ -527,7 +527,8 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 
 /// A Bot API on loopback.
 async fn bot_api() -> Simulator {
-    let source = Source::Seed { seed: 1, storms: None };
+    let source =
+        Source::Seed { seed: 1, storms: None, scenario: None, speed: simulate::Speed::Times(1.0), wait_subscribers: 0 };
     let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
     simulate::start(config, CancellationToken::new()).await.unwrap()
 }
@@ -598,6 +599,7 @@ async fn no_secret_reaches_a_log() {
         }
     }
     for told in ["not delivered", "delivery given up", "unauthorized"] {
-        assert!(notify.log().contains(told), "{told}");
+        // What is stored is told, and NATS was away when the last answer came.
+        eventually(told, async || notify.log().contains(told)).await;
     }
 }

@@ -65,7 +65,13 @@ impl World {
 
     async fn without_rules(faults: BTreeMap<Exchange, Faults>) -> Option<Self> {
         let nats = Nats::start()?;
-        let source = Source::Seed { seed: 7, storms: Some(STORMS) };
+        let source = Source::Seed {
+            seed: 7,
+            storms: Some(STORMS),
+            scenario: None,
+            speed: simulate::Speed::Times(1.0),
+            wait_subscribers: 0,
+        };
         let config = simulate::Config { port: 0, source, timing: Timing::default(), faults };
         let simulator = simulate::start(config, CancellationToken::new()).await.unwrap();
         let bus = nats.bus("", Market::Live).await;
@@ -99,9 +105,12 @@ impl World {
     }
 
     /// The feed events of a venue in MARKET, in order: its `alive`s, or everything else.
+    /// What MARKET holds of the venue's liquidation channel; open interest has sockets of its own.
     async fn feeds(&self, venue: Exchange, alive: bool) -> Vec<Feed> {
         let of_venue = |event| match event {
-            MarketEvent::Feed(feed) if feed.venue.as_str() == venue.as_str() => Some(feed),
+            MarketEvent::Feed(feed) if feed.venue.as_str() == venue.as_str() && feed.channel == "liquidation" => {
+                Some(feed)
+            }
             MarketEvent::Feed(_)
             | MarketEvent::Liquidation(_)
             | MarketEvent::OpenInterest(_)

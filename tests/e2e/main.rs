@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod accounts;
 mod chaos;
 mod commands;
+mod day;
 mod faults;
+mod market_data;
+mod open_interest;
 mod pipeline;
 mod recordings;
 mod support;

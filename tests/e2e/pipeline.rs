@@ -103,7 +103,7 @@ pub(crate) fn decisions(ledger: &[LedgerEvent]) -> BTreeMap<Id, BTreeMap<String,
 }
 
 /// Intents without an outcome that ends them.
-fn unfinished(ledger: &[LedgerEvent]) -> usize {
+pub(crate) fn unfinished(ledger: &[LedgerEvent]) -> usize {
     let mut open = BTreeSet::new();
     for event in ledger {
         let LedgerEvent::Delivery(delivery) = event else { continue };

@@ -13,7 +13,10 @@ use nats::{Bus, Config, Cursor, Limits, Market, Replicas};
 use schemas::{alert::Alert, delivery::LedgerEvent, position::Sequence, subject::Stream, wire};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_foreshock");
@@ -141,6 +144,13 @@ impl Service {
         self.child = Self::spawn(&self.role, &self.env, &self.log);
     }
 
+    /// Returns a figure of its memory in KiB, such as `VmRSS`; nothing where the system does not tell.
+    pub(crate) fn memory_kib(&self, figure: &str) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
@@ -154,6 +164,15 @@ impl Drop for Service {
             eprintln!("--- {} ---\n{}", self.role, self.log());
         }
     }
+}
+
+/// Held by tests that keep the whole machine busy or play a market faster than real time: two of them at once would starve
+/// each other of a small machine's cores.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+/// Waits until no other test holds the machine; it is held until the guard is dropped.
+pub(crate) async fn machine() -> MutexGuard<'static, ()> {
+    MACHINE.lock().await
 }
 
 /// The program with nothing of this machine's environment but where its programs are.

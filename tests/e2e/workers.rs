@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use nats::Market;
 use schemas::market::MarketEvent;
 
-use crate::support::{Nats, OKX, OKX_INSTRUMENTS, Service, alerts, env, eventually, recording, run, settled};
+use crate::support::{Nats, OKX, OKX_INSTRUMENTS, Service, alerts, env, eventually, machine, recording, run, settled};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_two_and_four_workers_leave_the_same_alerts() {
+    let _machine = machine().await;
     let (Some(file), Some(instruments)) = (recording(OKX), recording(OKX_INSTRUMENTS)) else { return };
     let Some(nats) = Nats::start() else { return };
     let args = ["normalize", "--venue", "okx", "--instruments", instruments.to_str().unwrap(), file.to_str().unwrap()];
