@@ -121,7 +121,7 @@ impl Recorded {
         let last = self.bus.market_state().await.unwrap().last.get();
         eventually("the worker has caught up", async || {
             let services = self.bus.collect_status(&["detect"], Duration::from_millis(300)).await.unwrap();
-            services.iter().any(|service| service.status["state"]["position"] == last)
+            services.iter().any(|service| service.status["state"]["position"].as_u64() >= Some(last))
         })
         .await;
     }
