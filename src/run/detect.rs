@@ -55,54 +55,9 @@ pub struct Status {
     /// Position of the last snapshot.
     pub snapshot: Option<u64>,
     /// What the fold counted.
-    pub counters: Fold,
+    pub counters: Counters,
     /// What each base looks like.
     pub bases: Vec<Base>,
-}
-
-/// The fold's counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "named as in detect::detector::Counters")]
-pub struct Fold {
-    pub liquidations: u64,
-    pub late: u64,
-    pub saturated: u64,
-    pub oi_samples: u64,
-    pub oi_stale: u64,
-    pub oi_glitches: u64,
-    pub oi_resized: u64,
-    pub oi_ignored: u64,
-    pub rules_refused: u64,
-    pub cold: u64,
-}
-
-impl From<Counters> for Fold {
-    fn from(counters: Counters) -> Self {
-        let Counters {
-            liquidations,
-            late,
-            saturated,
-            oi_samples,
-            oi_stale,
-            oi_glitches,
-            oi_resized,
-            oi_ignored,
-            rules_refused,
-            cold,
-        } = counters;
-        Self {
-            liquidations,
-            late,
-            saturated,
-            oi_samples,
-            oi_stale,
-            oi_glitches,
-            oi_resized,
-            oi_ignored,
-            rules_refused,
-            cold,
-        }
-    }
 }
 
 /// One base's window.
@@ -275,7 +230,7 @@ impl Worker<'_> {
 
     fn show(&mut self, status: &watch::Sender<Status>, pending: u64) {
         self.status.pending = pending;
-        self.status.counters = self.detector.counters().into();
+        self.status.counters = self.detector.counters();
         self.status.bases = self.detector.bases().map(Base::from).collect();
         status.send_if_modified(|shown| {
             let modified = *shown != self.status;
