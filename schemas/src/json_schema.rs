@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     alert::Alert,
     amount::{Price, Quantity, Ratio, Usd},
-    delivery::{Dead, Decision, Delivery},
+    delivery::{Dead, Decision, Delivery, Feedback, Note, Update},
     id::Id,
     market::{Feed, Liquidation, OpenInterest, Rules},
+    subscriber::Subscriber,
 };
 
 macro_rules! string_schema {
@@ -78,7 +79,7 @@ fn never_null(schema: &mut Value) {
     }
 }
 
-fn schemas() -> [(&'static str, Value); 8] {
+fn schemas() -> [(&'static str, Value); 12] {
     [
         ("liquidation", schema_of::<Liquidation>("liquidation")),
         ("open_interest", schema_of::<OpenInterest>("open_interest")),
@@ -87,6 +88,10 @@ fn schemas() -> [(&'static str, Value); 8] {
         ("alert", schema_of::<Alert>("alert")),
         ("decision", schema_of::<Decision>("decision")),
         ("delivery", schema_of::<Delivery>("delivery")),
+        ("note", schema_of::<Note>("note")),
+        ("feedback", schema_of::<Feedback>("feedback")),
+        ("update", schema_of::<Update>("update")),
+        ("subscriber", schema_of::<Subscriber>("subscriber")),
         ("dead", schema_of::<Dead>("dead")),
     ]
 }

@@ -15,5 +15,6 @@ pub mod name;
 pub mod position;
 pub mod secret;
 pub mod subject;
+pub mod subscriber;
 pub mod time;
 pub mod wire;

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::{
     alert::Kind,
+    delivery::{Delivery, Feedback, LedgerEvent, Note, Update},
     id::Id,
     name::{Base, Venue, subject_token},
 };
@@ -169,6 +170,21 @@ impl Names {
         self.subject(&format!("alert.{}.{}.{id}", kind.as_str(), subject_token(base.as_str())))
     }
 
+    /// Returns the filter for every liquidation of a base.
+    pub fn liquidations_of_base(&self, base: &Base) -> String {
+        self.subject(&format!("market.liquidation.*.{}", subject_token(base.as_str())))
+    }
+
+    /// Returns the filter for every open-interest sample of a base.
+    pub fn open_interest_of_base(&self, base: &Base) -> String {
+        self.subject(&format!("market.oi.*.{}", subject_token(base.as_str())))
+    }
+
+    /// Returns the filter for the states of every feed.
+    pub fn feeds(&self) -> String {
+        self.subject("market.feed.*")
+    }
+
     /// Returns the subject of everything between us and one recipient.
     pub fn delivery(&self, channel: &str, recipient: &str) -> String {
         self.subject(&format!("delivery.{}.{}", subject_token(channel), subject_token(recipient)))
@@ -177,6 +193,22 @@ impl Names {
     /// Returns the subject of the one decision about an alert.
     pub fn decision(&self, alert: Id) -> String {
         self.subject(&format!("decision.{alert}"))
+    }
+
+    /// Returns the subject of an event of the ledger.
+    pub fn ledger(&self, event: &LedgerEvent) -> String {
+        match event {
+            LedgerEvent::Decision(decision) => self.decision(decision.alert),
+            LedgerEvent::Delivery(Delivery { channel, recipient, .. })
+            | LedgerEvent::Note(Note { channel, recipient, .. })
+            | LedgerEvent::Feedback(Feedback { channel, recipient, .. })
+            | LedgerEvent::Update(Update { channel, recipient, .. }) => self.delivery(channel, recipient),
+        }
+    }
+
+    /// Returns the subject of one recipient's preferences.
+    pub fn subscriber(&self, channel: &str, recipient: &str) -> String {
+        self.subject(&format!("subscriber.{}.{}", subject_token(channel), subject_token(recipient)))
     }
 
     /// Returns the subject of what could not be processed.
@@ -218,6 +250,7 @@ mod tests {
         assert_eq!(names.alert(Kind::Cascade, &base, id), format!("alert.cascade.BTC.{id}"));
         assert_eq!(names.delivery("telegram", "-100123"), "delivery.telegram.-100123");
         assert_eq!(names.decision(id), format!("decision.{id}"));
+        assert_eq!(names.subscriber("telegram", "-100123"), "subscriber.telegram.-100123");
         assert_eq!(names.dead(Stream::Market, "undecodable"), "dead.MARKET.undecodable");
     }
 

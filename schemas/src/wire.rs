@@ -9,6 +9,7 @@ use crate::{
     caps::MESSAGE_BYTES_MAX,
     delivery::{self, Dead, LedgerEvent},
     market::{self, MarketEvent},
+    subscriber::{self, Subscriber},
 };
 
 /// A payload type that has a place on the wire.
@@ -48,7 +49,18 @@ impl Message for LedgerEvent {
         match self {
             Self::Decision(_) => "decision",
             Self::Delivery(_) => "delivery",
+            Self::Note(_) => "note",
+            Self::Feedback(_) => "feedback",
+            Self::Update(_) => "update",
         }
+    }
+}
+
+impl Message for Subscriber {
+    const VERSION: u16 = subscriber::VERSION;
+
+    fn type_name(&self) -> &'static str {
+        "subscriber"
     }
 }
 

@@ -15,6 +15,7 @@ use schemas::{
     caps::MESSAGE_BYTES_MAX,
     delivery, market,
     subject::{Bucket, Names, Stream},
+    subscriber,
 };
 
 use crate::config::Config;
@@ -102,7 +103,7 @@ pub(super) fn stream_config(config: &Config, stream: Stream) -> stream::Config {
         },
         Stream::Deliveries => Asset {
             description: "what was decided about each alert and what was sent to whom",
-            schema: "decision, delivery",
+            schema: "decision, delivery, note, feedback, update",
             version: delivery::VERSION,
             max_age: DAY.saturating_mul(30),
             max_bytes: 128 * MEGABYTE,
@@ -113,7 +114,7 @@ pub(super) fn stream_config(config: &Config, stream: Stream) -> stream::Config {
         Stream::Subscribers => Asset {
             description: "preferences of recipients, as events; the last one per subject is the state",
             schema: "subscriber",
-            version: delivery::VERSION,
+            version: subscriber::VERSION,
             max_age: FOR_EVER,
             // At the bound a change is refused, which its author is told; nobody loses a subscription in silence.
             max_bytes: 16 * MEGABYTE,

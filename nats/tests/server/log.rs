@@ -53,6 +53,7 @@ async fn a_ledger_event_is_refused_when_another_came_first() {
     let bus = server.ready().await;
     let alert = alert(1);
     let decision = LedgerEvent::Decision(Decision {
+        edit: None,
         v: schemas::delivery::VERSION,
         alert: alert.id,
         kind: alert.kind(),

@@ -55,6 +55,14 @@ fn the_bytes_of_version_1_are_read_and_written() {
     for (name, outcome) in samples::outcomes() {
         holds(&format!("delivery_{name}"), &samples::delivery(outcome));
     }
+    holds("decision_edit", &samples::decision_with_edit());
+    for (name, topic) in samples::topics() {
+        holds(&format!("note_{name}"), &samples::note(topic, Outcome::Sent { message_id: Some(43) }));
+    }
+    holds("feedback", &samples::feedback());
+    holds("update", &samples::update());
+    holds("subscriber", &samples::subscriber());
+    holds("subscriber_plain", &samples::plain_subscriber());
     holds("dead", &samples::dead());
 }
 

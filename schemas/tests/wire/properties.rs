@@ -11,6 +11,7 @@ use schemas::{
     id::Id,
     market::{Liquidation, MarketEvent, PriceKind, Side},
     name::{Base, Instrument, Venue},
+    subscriber::Subscriber,
     time::{EventTime, ReceivedAt},
     wire::{decode, encode},
 };
@@ -198,7 +199,7 @@ fn decode_as_every_kind(bytes: &[u8]) {
             }
         )* };
     }
-    total!(MarketEvent, Alert, LedgerEvent, Dead);
+    total!(MarketEvent, Alert, LedgerEvent, Subscriber, Dead);
 }
 
 proptest! {

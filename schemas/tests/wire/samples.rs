@@ -1,6 +1,6 @@
 //! One event of each kind, with every optional field present or, where it matters, absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
     alert::{
@@ -8,10 +8,11 @@ use schemas::{
         VenueChange, VenueTotal,
     },
     amount::{Price, Quantity, Ratio, Usd, parse_decimal},
-    delivery::{self, Dead, Decision, Delivery, LedgerEvent, Outcome},
+    delivery::{self, Dead, Decision, Delivery, Edit, Feedback, LedgerEvent, Note, Outcome, Topic, Update},
     id::Id,
     market::{Feed, FeedState, Liquidation, MarketEvent, OpenInterest, Origin, PriceKind, Reported, Rules, Side},
     name::{Base, Venue},
+    subscriber::{self, Cause, Mute, Preferences, QuietHours, Standing, Subscriber, Thresholds},
     time::{EventTime, ReceivedAt},
 };
 
@@ -209,7 +210,104 @@ pub(crate) fn decision() -> LedgerEvent {
         priority: alert.priority,
         event_time: alert.event_time,
         recipients: BTreeMap::from([("held:five_minutes".to_owned(), 1), ("send".to_owned(), 2)]),
+        edit: None,
     })
+}
+
+/// A decision that changes the messages of its episode.
+pub(crate) fn decision_with_edit() -> LedgerEvent {
+    let LedgerEvent::Decision(decision) = decision() else { unreachable!() };
+    let edit = Edit {
+        thread: Id::of("test", &["episode"]),
+        at: 1_763_922_488_900,
+        text: "🔄 BTC LIQUIDATION CASCADE GOES ON".to_owned(),
+        last: false,
+        except: BTreeSet::from(["42".to_owned()]),
+    };
+    LedgerEvent::Decision(Decision { edit: Some(edit), ..decision })
+}
+
+pub(crate) fn note(topic: Topic, outcome: Outcome) -> LedgerEvent {
+    LedgerEvent::Note(Note {
+        v: delivery::VERSION,
+        id: Id::of("test", &["note"]),
+        channel: "telegram".to_owned(),
+        recipient: "-1001234567890".to_owned(),
+        at: 1_763_922_488_900,
+        topic,
+        outcome,
+    })
+}
+
+/// Every topic, by its name on the wire.
+pub(crate) fn topics() -> [(&'static str, Topic); 4] {
+    let answer = Topic::Answer { update: 900, command: "mute".to_owned(), reply_to: Some(41), forum: Some(7) };
+    [
+        ("digest", Topic::Digest { event_time: EventTime::from_millis(1_763_922_488_123), held: 4 }),
+        ("picture", Topic::Picture { alert: Id::of("test", &["alert"]) }),
+        ("answer", answer),
+        ("notice", Topic::Notice { name: "feed_dead".to_owned() }),
+    ]
+}
+
+pub(crate) fn feedback() -> LedgerEvent {
+    LedgerEvent::Feedback(Feedback {
+        v: delivery::VERSION,
+        alert: Id::of("test", &["alert"]),
+        channel: "telegram".to_owned(),
+        recipient: "42".to_owned(),
+        by: Id::of("test", &["person"]),
+        useful: true,
+        update: 901,
+        at: 1_763_922_488_900,
+    })
+}
+
+pub(crate) fn update() -> LedgerEvent {
+    LedgerEvent::Update(Update {
+        v: delivery::VERSION,
+        update: 900,
+        channel: "telegram".to_owned(),
+        recipient: "42".to_owned(),
+        command: "mute".to_owned(),
+        at: 1_763_922_488_900,
+    })
+}
+
+/// A subscriber with every preference set.
+pub(crate) fn subscriber() -> Subscriber {
+    let thresholds = Thresholds {
+        single_usd: Some(usd("250000.00")),
+        cascade_usd: Some(usd("2000000.00")),
+        cascade_count: Some(8),
+        change_pct: Some(ratio("20")),
+    };
+    Subscriber {
+        v: subscriber::VERSION,
+        channel: "telegram".to_owned(),
+        recipient: "-1001234567890".to_owned(),
+        at: 1_763_922_488_900,
+        cause: Cause::Chat,
+        update: Some(900),
+        standing: Standing::Off { reason: "blocked".to_owned() },
+        preferences: Preferences {
+            bases: Some(BTreeSet::from([base("BTC"), base("币安人生")])),
+            kinds: Some(BTreeSet::from([Kind::Cascade])),
+            min_priority: Priority::Medium,
+            thresholds: BTreeMap::from([(base("BTC"), thresholds)]),
+            quiet: Some(QuietHours { from: 1380, to: 420, zone: "Europe/Berlin".to_owned() }),
+            mutes: vec![Mute { base: Some(base("SOL")), kind: None, until: 1_763_926_088_900 }],
+            edits_only: true,
+            pictures: false,
+            topic: Some(7),
+        },
+    }
+}
+
+/// A subscriber that chose nothing.
+pub(crate) fn plain_subscriber() -> Subscriber {
+    let preferences = Preferences::default();
+    Subscriber { cause: Cause::Config, update: None, standing: Standing::Active, preferences, ..subscriber() }
 }
 
 pub(crate) fn delivery(outcome: Outcome) -> LedgerEvent {
@@ -229,15 +327,28 @@ pub(crate) fn delivery(outcome: Outcome) -> LedgerEvent {
 }
 
 /// Every outcome, by its name on the wire.
-pub(crate) fn outcomes() -> [(&'static str, Outcome); 7] {
+pub(crate) fn outcomes() -> [(&'static str, Outcome); 11] {
+    let intent = |thread: Option<Id>| Outcome::Intent {
+        text: "🚨 BTC LIQUIDATION CASCADE".to_owned(),
+        thread,
+        reply: thread.is_some(),
+        picture: thread.is_some(),
+    };
     [
-        ("intent", Outcome::Intent { text: "🚨 BTC LIQUIDATION CASCADE".to_owned() }),
+        ("intent", intent(None)),
+        ("intent_reply", intent(Some(Id::of("test", &["episode"])))),
         ("limited", Outcome::Limited { reason: "held:five_minutes".to_owned() }),
         ("expired", Outcome::Expired { age_ms: 120_001 }),
         ("attempt", Outcome::Attempt { number: 1 }),
-        ("deferred", Outcome::Deferred { reason: "rate_limited".to_owned(), wait_ms: 5_000 }),
+        ("deferred", Outcome::Deferred { reason: "rate_limited".to_owned(), wait_ms: 5_000, moved_to: None }),
+        (
+            "deferred_moved",
+            Outcome::Deferred { reason: "migrated".to_owned(), wait_ms: 0, moved_to: Some("-1002".to_owned()) },
+        ),
         ("sent", Outcome::Sent { message_id: Some(42) }),
         ("failed", Outcome::Failed { reason: "failed:blocked".to_owned() }),
+        ("edited", Outcome::Edited { message_id: 42 }),
+        ("gone", Outcome::Gone { message_id: 42 }),
     ]
 }
 
