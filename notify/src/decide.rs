@@ -1,19 +1,26 @@
 //! Send or hold, and why: a pure function over an alert and what a recipient was told before.
 
-use std::{collections::BTreeMap, time::Duration};
+mod history;
+mod quiet;
+
+use std::time::Duration;
 
 use schemas::{
-    alert::{Alert, Finding, Kind, Phase},
-    delivery::{LedgerEvent, Outcome},
-    name::Base,
+    alert::{Alert, Direction, Finding, Kind, Phase, Priority},
+    amount::Ratio,
+    id::Id,
+    subscriber::{Preferences, Standing, Subscriber, Thresholds},
     time::EventTime,
 };
 
 use crate::{
-    caps::{RATE_LIMIT_MAX, REPEAT_AFTER, TIME_TO_LIVE},
-    recipient::Recipient,
+    caps::{RATE_LIMIT_MAX, REPEAT_AFTER, TIME_TO_LIVE, TRIAL_AFTER},
+    recipient::Channel,
     time::{WallTime, millis},
 };
+
+pub use history::{Held, History};
+pub(crate) use quiet::is_quiet;
 
 /// Whether alerts are of this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +66,10 @@ impl RateLimit {
 pub struct Policy {
     /// Live or recorded.
     pub market: Market,
+    /// The way messages go; recipients on another one are not decided about.
+    pub channel: Channel,
+    /// Another program uses the token too, so nobody tells us that a chat is back.
+    pub shared_token: bool,
     /// `ENABLE_LIQUIDATION_ALERTS`: large liquidations and cascades.
     pub liquidation_alerts: bool,
     /// `ENABLE_OI_ALERTS`: open-interest explosions.
@@ -79,9 +90,13 @@ impl Policy {
 /// What was decided about one alert for one recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is to be sent.
+    /// It is to be sent as a first message.
     Send,
-    /// It is not.
+    /// It is to be sent as a reply to the first message of its thread.
+    Reply,
+    /// The first message of its thread is to show it.
+    Edit,
+    /// It is not to be told.
     Hold(Reason),
 }
 
@@ -90,6 +105,8 @@ impl Decision {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Send => "send",
+            Self::Reply => "reply",
+            Self::Edit => "edit",
             Self::Hold(reason) => reason.as_str(),
         }
     }
@@ -98,229 +115,202 @@ impl Decision {
 /// Why an alert is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Alerts of this kind are switched off.
+    /// The recipient unsubscribed, or Telegram refuses messages to it.
+    Off,
+    /// Alerts of this kind are switched off by configuration.
     Disabled,
-    /// It continues something that was told when it started.
+    /// The recipient does not want it: base, kind, mute, own threshold, priority.
+    Filter,
+    /// It ends something the recipient was not told of.
     Phase,
     /// It is past its time to live.
     Expired {
         /// Its age on this host's clock, in milliseconds.
         age_ms: i64,
     },
+    /// The recipient's quiet hours.
+    Quiet,
+    /// A single liquidation inside a cascade.
+    Cascade,
     /// The recipient was told of this base and kind within five minutes.
     FiveMinutes,
     /// The recipient was told of this base within the configured rate limit.
     Rate,
+    /// The hour has no place left for its priority.
+    Hour,
 }
 
 impl Reason {
     /// Returns the stable name used in the ledger, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Off => "held:off",
             Self::Disabled => "held:disabled",
+            Self::Filter => "held:filter",
             Self::Phase => "held:phase",
             Self::Expired { .. } => "expired",
+            Self::Quiet => "held:quiet",
+            Self::Cascade => "held:cascade",
             Self::FiveMinutes => "held:five_minutes",
             Self::Rate => "held:rate",
+            Self::Hour => "held:hour",
         }
     }
 }
 
-/// What one recipient was told: a fold of the ledger, in its stored order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct History {
-    recipient: Recipient,
-    /// The largest event time decided so far; it never goes back.
-    clock: Option<EventTime>,
-    /// For each base and kind the clock when it was last to be sent.
-    told: BTreeMap<(Base, Kind), EventTime>,
-}
-
-impl History {
-    /// Returns the history of somebody who was told nothing.
-    pub const fn new(recipient: Recipient) -> Self {
-        Self { recipient, clock: None, told: BTreeMap::new() }
-    }
-
-    /// Takes in an event of the ledger. A decision is about every recipient, a delivery about its own.
-    pub fn apply(&mut self, event: &LedgerEvent) {
-        match event {
-            LedgerEvent::Decision(decision) => self.clock = Some(self.clock_with(decision.event_time)),
-            LedgerEvent::Delivery(delivery) => {
-                if delivery.channel != self.recipient.channel() || delivery.recipient != self.recipient.name() {
-                    return;
-                }
-                let clock = self.clock_with(delivery.event_time);
-                self.clock = Some(clock);
-                match delivery.outcome {
-                    Outcome::Intent { .. } => {
-                        self.told.retain(|_, told| clock.millis_since(*told) < millis(RATE_LIMIT_MAX));
-                        self.told.insert((delivery.base.clone(), delivery.kind), clock);
-                    }
-                    Outcome::Limited { .. }
-                    | Outcome::Expired { .. }
-                    | Outcome::Attempt { .. }
-                    | Outcome::Deferred { .. }
-                    | Outcome::Sent { .. }
-                    | Outcome::Failed { .. } => {}
-                }
-            }
-        }
-    }
-
-    fn clock_with(&self, event_time: EventTime) -> EventTime {
-        self.clock.map_or(event_time, |clock| clock.max(event_time))
-    }
+/// When a decision is made, on both clocks (design 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The largest event time decided so far, this alert included: limits run on it, so that decisions replay.
+    pub clock: EventTime,
+    /// This host's clock: time to live, quiet hours, mutes and trials run on it.
+    pub wall: WallTime,
 }
 
 /// Decides about one alert for one recipient. The first rule of design 5 that matches wins.
-///
-/// `now` judges the time to live alone; the limits run on event time, so that decisions replay.
-pub fn decide(alert: &Alert, history: &History, policy: &Policy, now: WallTime) -> Decision {
-    if !policy.enables(alert.kind()) {
-        return Decision::Hold(Reason::Disabled);
+pub fn decide(alert: &Alert, subscriber: &Subscriber, history: &History, policy: &Policy, now: Now) -> Decision {
+    let phase = phase(alert);
+    match unwanted(alert, subscriber, policy, now.wall) {
+        Some(reason) => Decision::Hold(reason),
+        None => match thread(alert).filter(|thread| goes_on(phase) && history.has_thread(*thread, now.clock)) {
+            Some(thread) => go_on(alert, thread, subscriber, history, policy, now),
+            None if phase == Some(Phase::Ended) => Decision::Hold(Reason::Phase),
+            None => limit(alert, subscriber, history, policy, now).map_or(Decision::Send, Decision::Hold),
+        },
     }
-    if !opens(alert) {
-        return Decision::Hold(Reason::Phase);
-    }
-    if let Some(age_ms) = policy.market.expired(alert.event_time, now) {
-        return Decision::Hold(Reason::Expired { age_ms });
-    }
-    let clock = history.clock_with(alert.event_time);
-    let within = |told: &EventTime, span: Duration| clock.millis_since(*told) < millis(span);
-    if history.told.get(&(alert.base.clone(), alert.kind())).is_some_and(|told| within(told, REPEAT_AFTER)) {
-        return Decision::Hold(Reason::FiveMinutes);
-    }
-    let mut of_base = history.told.iter().filter(|((base, _), _)| *base == alert.base);
-    if policy.rate_limit.is_some_and(|RateLimit(limit)| of_base.any(|(_, told)| within(told, limit))) {
-        return Decision::Hold(Reason::Rate);
-    }
-    Decision::Send
 }
 
-/// Returns whether an alert is the first of its episode.
-const fn opens(alert: &Alert) -> bool {
-    let phase = match &alert.finding {
-        Finding::LargeLiquidation(_) => return true,
-        Finding::Cascade(cascade) => cascade.phase,
-        Finding::OiExplosion(explosion) => explosion.phase,
-    };
+/// Rule 1, and what comes before every rule: who gets nothing at all, and what is switched off for all.
+fn unwanted(alert: &Alert, subscriber: &Subscriber, policy: &Policy, now: WallTime) -> Option<Reason> {
+    if !gets_alerts(alert, subscriber, policy, now) {
+        Some(Reason::Off)
+    } else if !policy.enables(alert.kind()) {
+        Some(Reason::Disabled)
+    } else if !wants(alert, &subscriber.preferences, now) {
+        Some(Reason::Filter)
+    } else {
+        None
+    }
+}
+
+fn gets_alerts(alert: &Alert, subscriber: &Subscriber, policy: &Policy, now: WallTime) -> bool {
+    match &subscriber.standing {
+        Standing::Active => true,
+        Standing::Off { .. } => {
+            let rested = now.as_millis().saturating_sub(subscriber.at) >= millis(TRIAL_AFTER);
+            policy.shared_token && alert.priority == Priority::High && rested
+        }
+        Standing::Unsubscribed | Standing::Moved { .. } => false,
+    }
+}
+
+fn wants(alert: &Alert, preferences: &Preferences, now: WallTime) -> bool {
+    let kind = alert.kind();
+    let is_muted = preferences.mutes.iter().any(|mute| {
+        mute.until > now.as_millis()
+            && mute.base.as_ref().is_none_or(|base| *base == alert.base)
+            && mute.kind.is_none_or(|muted| muted == kind)
+    });
+    preferences.bases.as_ref().is_none_or(|bases| bases.contains(&alert.base))
+        && preferences.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+        && !is_muted
+        && preferences.thresholds.get(&alert.base).is_none_or(|own| reaches(alert, own))
+        && alert.priority >= preferences.min_priority
+}
+
+fn reaches(alert: &Alert, own: &Thresholds) -> bool {
+    match &alert.finding {
+        Finding::LargeLiquidation(large) => own.single_usd.is_none_or(|least| large.notional_usd >= least),
+        Finding::Cascade(cascade) => {
+            own.cascade_usd.is_none_or(|least| cascade.notional_usd >= least)
+                && own.cascade_count.is_none_or(|least| cascade.count >= least)
+        }
+        Finding::OiExplosion(explosion) => {
+            let change = Ratio::new(explosion.change_pct.value().abs());
+            own.change_pct.is_none_or(|least| change >= least)
+        }
+    }
+}
+
+/// Rule 2: the chat has a message of this thread. A reply skips the quiet hours, the five minutes and the rate.
+fn go_on(alert: &Alert, thread: Id, subscriber: &Subscriber, history: &History, policy: &Policy, now: Now) -> Decision {
+    let is_news = phase(alert) == Some(Phase::Escalated)
+        && !subscriber.preferences.edits_only
+        && !history.replied_lately(thread, now.clock)
+        && policy.market.expired(alert.event_time, now.wall).is_none()
+        && !history.is_full(alert.priority, now.clock);
+    if is_news { Decision::Reply } else { Decision::Edit }
+}
+
+/// Rules 3 to 8.
+fn limit(
+    alert: &Alert,
+    subscriber: &Subscriber,
+    history: &History,
+    policy: &Policy,
+    Now { clock, wall }: Now,
+) -> Option<Reason> {
+    let preferences = &subscriber.preferences;
+    if let Some(age_ms) = policy.market.expired(alert.event_time, wall) {
+        return Some(Reason::Expired { age_ms });
+    }
+    let limited = |RateLimit(limit)| history.told_of_base_within(&alert.base, clock, limit);
+    if preferences.quiet.as_ref().is_some_and(|quiet| is_quiet(quiet, wall)) {
+        Some(Reason::Quiet)
+    } else if is_part_of_a_cascade(alert, preferences) {
+        Some(Reason::Cascade)
+    } else if history.told_within(&alert.base, alert.kind(), clock, REPEAT_AFTER) {
+        Some(Reason::FiveMinutes)
+    } else if policy.rate_limit.is_some_and(limited) {
+        Some(Reason::Rate)
+    } else if history.is_full(alert.priority, clock) {
+        Some(Reason::Hour)
+    } else {
+        None
+    }
+}
+
+/// A chat that takes no cascades is told of the singles inside one.
+fn is_part_of_a_cascade(alert: &Alert, preferences: &Preferences) -> bool {
+    let takes_cascades = preferences.kinds.as_ref().is_none_or(|kinds| kinds.contains(&Kind::Cascade));
+    match &alert.finding {
+        Finding::LargeLiquidation(large) => {
+            large.episode.is_some() && alert.priority != Priority::High && takes_cascades
+        }
+        Finding::Cascade(_) | Finding::OiExplosion(_) => false,
+    }
+}
+
+/// Returns what the messages about an alert belong to: a cascade's episode, or the explosion of a base in one direction.
+pub(crate) fn thread(alert: &Alert) -> Option<Id> {
+    match &alert.finding {
+        Finding::LargeLiquidation(_) => None,
+        Finding::Cascade(cascade) => Some(cascade.episode),
+        Finding::OiExplosion(explosion) => {
+            let direction = match explosion.direction {
+                Direction::Up => "up",
+                Direction::Down => "down",
+            };
+            Some(Id::of("explosion", &[alert.base.as_str(), direction]))
+        }
+    }
+}
+
+pub(crate) const fn phase(alert: &Alert) -> Option<Phase> {
+    match &alert.finding {
+        Finding::LargeLiquidation(_) => None,
+        Finding::Cascade(cascade) => Some(cascade.phase),
+        Finding::OiExplosion(explosion) => Some(explosion.phase),
+    }
+}
+
+/// Returns whether an alert continues what was told before. A `started` begins its thread anew.
+const fn goes_on(phase: Option<Phase>) -> bool {
     match phase {
-        Phase::Started => true,
-        Phase::Escalated | Phase::Updated | Phase::Ended => false,
+        None | Some(Phase::Started) => false,
+        Some(Phase::Escalated | Phase::Updated | Phase::Ended) => true,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samples;
-
-    const MINUTE: i64 = 60_000;
-
-    fn policy() -> Policy {
-        Policy { market: Market::Live, liquidation_alerts: true, oi_alerts: true, rate_limit: None }
-    }
-
-    fn recipient() -> Recipient {
-        samples::chat(1)
-    }
-
-    /// The history of a chat that was to be sent these alerts.
-    fn told(alerts: &[Alert]) -> History {
-        let mut history = History::new(recipient());
-        for alert in alerts {
-            history.apply(&samples::delivery(alert, &recipient(), Outcome::Intent { text: String::new() }));
-        }
-        history
-    }
-
-    fn started(kind: Kind, base: &str, minute: i64) -> Alert {
-        samples::alert(kind, base, minute * MINUTE)
-    }
-
-    /// Decides as soon as the alert happened.
-    fn at_once(alert: &Alert, history: &History, policy: &Policy) -> &'static str {
-        decide(alert, history, policy, WallTime::from_millis(alert.event_time.as_millis())).as_str()
-    }
-
-    #[test]
-    fn every_reason_in_its_order() {
-        let rate_limit = Some(RateLimit::new(Duration::from_secs(60)).unwrap());
-        let no_liquidations = Policy { liquidation_alerts: false, ..policy() };
-        let no_oi = Policy { oi_alerts: false, ..policy() };
-        let limited = Policy { rate_limit, ..policy() };
-        let before = told(&[started(Kind::Cascade, "BTC", 10)]);
-        let clock_at_20 = {
-            let mut history = before.clone();
-            history.apply(&samples::decision(&started(Kind::OiExplosion, "SOL", 20)));
-            history
-        };
-        let phase = |phase| samples::with_phase(started(Kind::Cascade, "BTC", 10), phase);
-        let escalated_oi = samples::with_phase(started(Kind::OiExplosion, "BTC", 10), Phase::Escalated);
-        for (what, alert, history, policy, expected) in [
-            ("nothing was told", started(Kind::Cascade, "BTC", 9), &told(&[]), policy(), "send"),
-            ("liquidations off", started(Kind::LargeLiquidation, "BTC", 10), &before, no_liquidations, "held:disabled"),
-            ("cascades off, before phase", phase(Phase::Ended), &before, no_liquidations, "held:disabled"),
-            ("liquidations off, not OI", started(Kind::OiExplosion, "BTC", 10), &before, no_liquidations, "send"),
-            ("OI off", started(Kind::OiExplosion, "BTC", 10), &before, no_oi, "held:disabled"),
-            ("escalated", phase(Phase::Escalated), &before, policy(), "held:phase"),
-            ("updated", phase(Phase::Updated), &before, policy(), "held:phase"),
-            ("ended", phase(Phase::Ended), &before, policy(), "held:phase"),
-            ("explosion escalated", escalated_oi, &before, policy(), "held:phase"),
-            ("told at once before", started(Kind::Cascade, "BTC", 10), &before, policy(), "held:five_minutes"),
-            ("told 4 minutes before", started(Kind::Cascade, "BTC", 14), &before, policy(), "held:five_minutes"),
-            ("told 5 minutes before", started(Kind::Cascade, "BTC", 15), &before, policy(), "send"),
-            ("an older event", started(Kind::Cascade, "BTC", 1), &before, policy(), "held:five_minutes"),
-            ("an older event, clock moved on", started(Kind::Cascade, "BTC", 11), &clock_at_20, policy(), "send"),
-            ("another kind", started(Kind::LargeLiquidation, "BTC", 10), &before, policy(), "send"),
-            ("another base", started(Kind::Cascade, "ETH", 10), &before, policy(), "send"),
-            ("five minutes before rate", started(Kind::Cascade, "BTC", 10), &before, limited, "held:five_minutes"),
-            ("another kind, rate", started(Kind::LargeLiquidation, "BTC", 10), &before, limited, "held:rate"),
-            ("rate over", started(Kind::LargeLiquidation, "BTC", 11), &before, limited, "send"),
-            ("another base, rate", started(Kind::LargeLiquidation, "ETH", 10), &before, limited, "send"),
-        ] {
-            assert_eq!(at_once(&alert, history, &policy), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn an_alert_expires_after_two_minutes_unless_the_market_is_recorded() {
-        let alert = started(Kind::Cascade, "BTC", 10);
-        let recorded = Policy { market: Market::Recorded, ..policy() };
-        for (age_ms, policy, expected) in [
-            (2 * MINUTE, policy(), Decision::Send),
-            (2 * MINUTE + 1, policy(), Decision::Hold(Reason::Expired { age_ms: 2 * MINUTE + 1 })),
-            (2 * MINUTE + 1, recorded, Decision::Send),
-            (i64::MAX, recorded, Decision::Send),
-            (-MINUTE, policy(), Decision::Send),
-        ] {
-            let now = WallTime::from_millis(alert.event_time.as_millis().saturating_add(age_ms));
-            assert_eq!(decide(&alert, &told(&[]), &policy, now), expected, "{age_ms}");
-        }
-    }
-
-    #[test]
-    fn what_is_held_moves_the_clock_but_not_the_five_minutes() {
-        let mut history = told(&[started(Kind::Cascade, "BTC", 10)]);
-        let held = started(Kind::Cascade, "BTC", 14);
-        let limited = Outcome::Limited { reason: Reason::FiveMinutes.as_str().to_owned() };
-        history.apply(&samples::delivery(&held, &recipient(), limited));
-        assert_eq!(history.clock, Some(held.event_time));
-        assert_eq!(at_once(&started(Kind::Cascade, "BTC", 15), &history, &policy()), "send");
-    }
-
-    #[test]
-    fn what_another_was_told_is_no_repeat() {
-        let alert = started(Kind::Cascade, "BTC", 10);
-        let mut history = History::new(recipient());
-        history.apply(&samples::delivery(&alert, &samples::chat(2), Outcome::Intent { text: String::new() }));
-        assert_eq!(at_once(&alert, &history, &policy()), "send");
-    }
-
-    #[test]
-    fn a_rate_limit_over_an_hour_is_refused() {
-        assert!(RateLimit::new(Duration::from_secs(3600)).is_ok());
-        assert!(RateLimit::new(Duration::from_secs(3601)).is_err());
-    }
-}
+mod tests;

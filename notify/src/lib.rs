@@ -9,15 +9,19 @@
 //!
 //! A crash anywhere repeats work: both state machines are folds of DELIVERIES.
 
+pub mod buttons;
 pub mod caps;
+pub mod commands;
 pub mod decide;
 pub mod decider;
 pub mod failure;
+pub mod feeds;
 pub mod outbox;
 mod recent;
 pub mod recipient;
 #[cfg(test)]
 mod samples;
+pub mod subscribers;
 pub mod telegram;
 pub mod terminal;
 pub mod text;

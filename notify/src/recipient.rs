@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use schemas::subscriber::Subscriber;
+
 /// A Telegram chat: its number, or `@name` of a public channel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChatId(String);
@@ -51,6 +53,25 @@ impl fmt::Display for ChatId {
     }
 }
 
+/// A way to recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// The terminal of this process.
+    Terminal,
+    /// Telegram's Bot API.
+    Telegram,
+}
+
+impl Channel {
+    /// Returns the name in the ledger: `telegram` or `terminal`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminal => "terminal",
+            Self::Telegram => "telegram",
+        }
+    }
+}
+
 /// A recipient: the channel and its name there, as the ledger holds them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Recipient {
@@ -70,11 +91,16 @@ impl Recipient {
         }
     }
 
-    /// Returns the channel: `telegram` or `terminal`.
-    pub const fn channel(&self) -> &'static str {
+    /// Returns the recipient of a subscriber's event, or nothing when this program does not know the channel.
+    pub fn of(subscriber: &Subscriber) -> Option<Self> {
+        Self::from_ledger(&subscriber.channel, &subscriber.recipient)
+    }
+
+    /// Returns the channel.
+    pub const fn channel(&self) -> Channel {
         match self {
-            Self::Terminal => "terminal",
-            Self::Telegram(_) => "telegram",
+            Self::Terminal => Channel::Terminal,
+            Self::Telegram(_) => Channel::Telegram,
         }
     }
 
@@ -105,7 +131,7 @@ mod tests {
     #[test]
     fn recipients_are_read_back_from_the_ledger() {
         for recipient in [Recipient::Terminal, Recipient::Telegram(ChatId::from_number(-42))] {
-            assert_eq!(Recipient::from_ledger(recipient.channel(), recipient.name()), Some(recipient));
+            assert_eq!(Recipient::from_ledger(recipient.channel().as_str(), recipient.name()), Some(recipient));
         }
         assert_eq!(Recipient::from_ledger("pigeon", "coop"), None);
     }

@@ -12,6 +12,7 @@ use schemas::{
     id::Id,
     market::{PriceKind, Side},
     name::Venue,
+    subscriber::{self, Cause, Preferences, Standing, Subscriber},
     time::{EventTime, ReceivedAt},
 };
 
@@ -133,6 +134,25 @@ fn explosion() -> Finding {
     })
 }
 
+/// A recipient that takes everything.
+pub(crate) fn subscriber(recipient: &Recipient) -> Subscriber {
+    Subscriber {
+        v: subscriber::VERSION,
+        channel: recipient.channel().as_str().to_owned(),
+        recipient: recipient.name().to_owned(),
+        at: 0,
+        cause: Cause::Config,
+        update: None,
+        standing: Standing::Active,
+        preferences: Preferences::default(),
+    }
+}
+
+/// The intent of a first message that belongs to nothing.
+pub(crate) fn intent() -> Outcome {
+    Outcome::Intent { text: String::new(), thread: None, reply: false, picture: false }
+}
+
 pub(crate) fn delivery(alert: &Alert, recipient: &Recipient, outcome: Outcome) -> LedgerEvent {
     LedgerEvent::Delivery(Delivery {
         v: delivery::VERSION,
@@ -141,7 +161,7 @@ pub(crate) fn delivery(alert: &Alert, recipient: &Recipient, outcome: Outcome) -
         base: alert.base.clone(),
         priority: alert.priority,
         event_time: alert.event_time,
-        channel: recipient.channel().to_owned(),
+        channel: recipient.channel().as_str().to_owned(),
         recipient: recipient.name().to_owned(),
         at: alert.event_time.as_millis(),
         outcome,
@@ -157,5 +177,6 @@ pub(crate) fn decision(alert: &Alert) -> LedgerEvent {
         priority: alert.priority,
         event_time: alert.event_time,
         recipients: BTreeMap::new(),
+        edit: None,
     })
 }

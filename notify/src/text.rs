@@ -3,7 +3,9 @@
 //! Lines hold no tags; the one small line at the end is in italics. What could grow is cut here, in the model: names are
 //! limited where they are read, lists in the small line at [`LISTED_MAX`], so every message fits (a property test).
 
-mod figures;
+pub(crate) mod digest;
+pub(crate) mod feeds;
+pub mod figures;
 
 use std::{cmp::Reverse, fmt::Display};
 
@@ -86,24 +88,13 @@ impl Message {
 /// A rendered message, as a channel takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// Telegram's HTML, with no tag but `<i>`.
+    /// Telegram's HTML, with no tags but `<i>`, `<b>` and `<code>`.
     Html(String),
     /// As it is.
     Plain(String),
 }
 
 impl Text {
-    /// Renders a message for a recipient.
-    pub(crate) fn of(message: &Message, recipient: &Recipient) -> Self {
-        Self::stored(
-            recipient,
-            match recipient {
-                Recipient::Terminal => message.plain(),
-                Recipient::Telegram(_) => message.html(),
-            },
-        )
-    }
-
     /// Returns the text an intent holds for this recipient.
     pub(crate) const fn stored(recipient: &Recipient, text: String) -> Self {
         match recipient {
@@ -114,12 +105,6 @@ impl Text {
 
     /// Returns the rendered text.
     pub fn as_str(&self) -> &str {
-        match self {
-            Self::Html(text) | Self::Plain(text) => text,
-        }
-    }
-
-    pub(crate) fn into_string(self) -> String {
         match self {
             Self::Html(text) | Self::Plain(text) => text,
         }
@@ -150,13 +135,15 @@ impl Text {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Undoes [`escaped`] and drops our only tag.
+/// Undoes [`escaped`] and drops our tags.
 fn unescaped(html: &str) -> String {
-    html.replace("<i>", "").replace("</i>", "").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    let tags = ["<i>", "</i>", "<b>", "</b>", "<code>", "</code>"];
+    let text = tags.iter().fold(html.to_owned(), |text, tag| text.replace(tag, ""));
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
 fn large_liquidation(base: &str, large: &LargeLiquidation) -> Vec<String> {

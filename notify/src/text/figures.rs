@@ -7,7 +7,7 @@ use schemas::amount::{Price, Quantity, Ratio, Usd};
 const MINUS: char = '−';
 
 /// Returns an amount such as `$850`, `$12.3K`, `$1.2M`, `−$2.1B`; rounded half-even.
-pub(super) fn usd(amount: Usd) -> String {
+pub fn usd(amount: Usd) -> String {
     let minus = if amount < Usd::default() { "−" } else { "" };
     let whole = amount.to_decimal().abs();
     let thousand = Decimal::ONE_THOUSAND;
@@ -26,7 +26,7 @@ pub(super) fn usd(amount: Usd) -> String {
 }
 
 /// Returns a change in percent with its sign: `+18%`, `−18%`; one decimal below ten.
-pub(super) fn percent(ratio: Ratio) -> String {
+pub fn percent(ratio: Ratio) -> String {
     signed_percent(ratio.value())
 }
 
@@ -63,17 +63,17 @@ fn sign(value: Decimal) -> char {
 }
 
 /// Returns a count with its noun: `1 long`, `1,234 longs`.
-pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
 /// Returns a whole number with commas: `1,234`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     commas(Decimal::from(number))
 }
 
 /// Returns a price as published: `$97,123.4`.
-pub(super) fn price(price: Price) -> String {
+pub(crate) fn price(price: Price) -> String {
     format!("${}", commas(price.value()))
 }
 
@@ -96,7 +96,7 @@ pub(super) fn span(millis: u64) -> String {
 }
 
 /// Writes a number without trailing zeros and with commas between thousands.
-fn commas(value: Decimal) -> String {
+pub(crate) fn commas(value: Decimal) -> String {
     let text = value.normalize().to_string();
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let (sign, digits) = whole.split_at(usize::from(whole.starts_with('-')));
@@ -110,7 +110,7 @@ fn commas(value: Decimal) -> String {
 }
 
 /// Returns a name a venue gave, with every character escaped that could disturb what stands around it.
-pub(super) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for character in name.chars() {
         if character.is_alphanumeric() || character.is_ascii_graphic() {
