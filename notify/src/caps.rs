@@ -11,6 +11,47 @@ pub const REPEAT_AFTER: Duration = Duration::from_secs(300);
 /// Longest `ALERT_RATE_LIMIT_SECONDS`. A longer one is refused; a [`crate::decide::History`] remembers this long.
 pub const RATE_LIMIT_MAX: Duration = Duration::from_secs(3600);
 
+/// New messages to a chat in this span of event time are counted (design 5).
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// New messages in [`HOUR`] at which an alert of low, medium or high priority is `held:hour` (design 5).
+pub const HOURLY: [usize; 3] = [6, 8, 10];
+
+/// Least event time between two replies of one thread to one chat (design 5). What comes earlier is an edit.
+pub const REPLY_AFTER: Duration = Duration::from_secs(60);
+
+/// A thread without a message or edit for this long of event time is over: what comes then is told anew.
+pub const THREAD_AGE: Duration = Duration::from_secs(3600);
+
+/// Threads remembered a chat. Beyond it the one that was silent longest is forgotten, and told anew if it goes on.
+pub const THREADS_MAX: usize = 16;
+
+/// Pairs of base and kind a digest names; what is held beyond them is only counted ("and 7 more").
+pub const HELD_MAX: usize = 32;
+
+/// Pairs of base and kind a digest lists, so that it fits a phone's screen; the rest is counted.
+pub const DIGEST_LISTED_MAX: usize = 12;
+
+/// What is held waits this long for company before a digest tells it: a storm of a quarter of an hour is one digest.
+pub const DIGEST_DELAY: Duration = Duration::from_secs(900);
+
+/// Least time between two digests to one chat (design 5).
+pub const DIGEST_AFTER: Duration = Duration::from_secs(3600);
+
+/// Digests made at once; more are made a second later, so that they keep nothing else waiting.
+pub const DIGESTS_MAX: usize = 100;
+
+/// Recipients a decision leaves out of its edit, so that it stays under 64 KB; beyond it the rest see the edit too, which
+/// makes no sound.
+pub const EXCEPT_MAX: usize = 500;
+
+/// A recipient that Telegram refused is tried again with the next high alert after this long, where a shared token lets
+/// nobody tell us that it is back (design 5).
+pub const TRIAL_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Moves of a group that are followed; a longer chain is a mistake and ends there.
+pub const MOVES_MAX: usize = 8;
+
 /// Alerts known to be decided. An older one that ALERTS delivers again is decided again: it is past its time to live.
 pub const DECIDED_MAX: usize = 10_000;
 
@@ -32,6 +73,37 @@ pub const ATTEMPTS_MAX: u32 = 3;
 
 /// Waits after the first and the second attempt, unless the answer names another (design 5).
 pub const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
+/// Longest rest of all sending between two looks whether the Bot API is there again. An attempt that made no connection is
+/// none of the three: the message waits, and its time to live ends it.
+pub const UNREACHABLE_REST_MAX: Duration = Duration::from_secs(16);
+
+/// Time to live of an answer to a command: later it is no answer to anybody.
+pub const ANSWER_TIME_TO_LIVE: Duration = Duration::from_secs(600);
+
+/// Time to live of digests and of notices to operators.
+pub const NOTE_TIME_TO_LIVE: Duration = Duration::from_secs(3600);
+
+/// How long after its message a chart is still of use: last in the queue, and then it is dropped as expired.
+pub const PICTURE_TIME_TO_LIVE: Duration = Duration::from_secs(60);
+
+/// Messages a second over all chats that only answers to commands may use, so that a storm of alerts keeps nobody from
+/// muting it (telegram.md 14).
+pub const ANSWERS_RESERVED: usize = 3;
+
+/// Edits a second over all chats (design 5); more wait, and only the newest of a message is made.
+pub const EDIT_LIMIT: usize = 10;
+
+/// Edits to one group in [`GROUP_PERIOD`], of its [`GROUP_LIMIT`] (telegram.md 7).
+pub const GROUP_EDIT_LIMIT: usize = 8;
+
+/// Least time between two edits of one message at first; it doubles with every edit (telegram.md 7).
+pub const EDIT_AFTER: Duration = Duration::from_secs(3);
+/// Longest time between two edits of one message that goes on growing. The last edit does not wait for it.
+pub const EDIT_AFTER_MAX: Duration = Duration::from_secs(40);
+
+/// How long an edit is tried; what is older is shown to nobody any more and is dropped.
+pub const EDIT_TIME_TO_LIVE: Duration = Duration::from_secs(600);
 
 /// Longest wait taken from an answer; a longer one is cut to it. The longest seen is 237 s (telegram.md 3).
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
@@ -73,3 +145,44 @@ pub const FALLBACK_UNITS_MAX: usize = 1024;
 
 /// Names listed in the small line; the rest is counted (`+4 more`).
 pub const LISTED_MAX: usize = 8;
+
+/// Channels of venues watched for operators: three venues with two each, and room. Further ones are not watched.
+pub const FEEDS_MAX: usize = 64;
+
+/// Ingests of which a watched channel remembers what they said. Beyond it the one that spoke longest ago is forgotten.
+pub const INSTANCES_MAX: usize = 16;
+
+/// Notices waiting to be taken: more than one event can make. Beyond it the oldest is forgotten.
+pub const NOTICES_MAX: usize = 256;
+
+/// Base assets in a list of one chat, and bases with thresholds of its own. More are refused.
+pub const BASES_MAX: usize = 64;
+
+/// Mutes of one chat at once. One more is refused.
+pub const MUTES_MAX: usize = 32;
+
+/// Longest mute: 30 days. A longer one is refused; who wants it unsubscribes.
+pub const MUTE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Longest span `/history` looks back: DELIVERIES keeps 30 days (design 3). A longer one is refused.
+pub const HISTORY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Span of `/liquidations`: what MARKET tells of the last minutes.
+pub const LIQUIDATIONS_SPAN: Duration = Duration::from_secs(15 * 60);
+
+/// Alerts read for `/alerts`, newest first: a long cascade alone makes dozens.
+pub const RECENT_READ: usize = 64;
+
+/// Rows of a list in an answer; the rest is counted.
+pub const ROWS_MAX: usize = 8;
+
+/// Lines of an explanation in an answer, and characters of each; the rest is left out.
+pub const EXPLANATION_LINES_MAX: usize = 30;
+/// See [`EXPLANATION_LINES_MAX`].
+pub const EXPLANATION_CHARS_MAX: usize = 200;
+
+/// Characters of what a pressed button answers with (telegram.md 9). The rest is cut.
+pub const TOAST_CHARS_MAX: usize = 200;
+
+/// Bytes of a command: Telegram takes 4,096 characters, and no command needs as much. A longer one is refused.
+pub const COMMAND_BYTES_MAX: usize = 1024;

@@ -1,134 +1,191 @@
-//! What waits for one recipient.
+//! What waits for one recipient, and its pace.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::BTreeMap;
 
-use schemas::{
-    alert::Priority,
-    delivery::{self, Delivery, Outcome},
-    id::Id,
+use schemas::{delivery::Delivery, id::Id};
+
+use super::{
+    item::{Class, Intent, Pending, Place},
+    thread::{First, Thread},
+    window::{Rest, Window},
 };
-
-use super::window::{Rest, Window};
 use crate::{
-    caps::{ATTEMPTS_MAX, CHAT_LIMIT, CHAT_PERIOD, GROUP_LIMIT, GROUP_PERIOD},
-    decide::Market,
-    failure::Failure,
-    recipient::{ChatId, Recipient},
-    text::Text,
+    caps::{CHAT_LIMIT, CHAT_PERIOD, GROUP_EDIT_LIMIT, GROUP_LIMIT, GROUP_PERIOD, THREADS_MAX},
+    failure::MessageId,
+    recipient::Recipient,
     time::WallTime,
 };
 
-/// A place in a queue: high priority first, then in the order of the ledger.
-pub(super) type Place = (Reverse<Priority>, u64);
-
-/// A delivery that is not finished: a fold of its events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pending {
-    /// Its intent.
-    intent: Delivery,
-    /// How many attempts are recorded.
-    pub(super) attempts: u32,
-    /// The last attempt has no known result.
-    pub(super) open: bool,
-    /// An attempt was made after one whose result stayed unknown.
-    pub(super) repeated: bool,
-    /// Telegram could not take the text as it is.
-    pub(super) fallback: bool,
+/// Whose turn it is in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    Message(Place),
+    /// The growing message of this thread is changed.
+    Edit(Id),
 }
 
-impl Pending {
-    pub(super) const fn new(intent: Delivery) -> Self {
-        Self { intent, attempts: 0, open: false, repeated: false, fallback: false }
-    }
-
-    pub(super) const fn alert(&self) -> Id {
-        self.intent.alert
-    }
-
-    /// Returns the next event of this delivery, to be recorded.
-    pub(super) fn event(&self, outcome: Outcome, now: WallTime) -> Delivery {
-        Delivery { v: delivery::VERSION, at: now.as_millis(), outcome, ..self.intent.clone() }
-    }
-
-    /// Returns what happens to it when it is its turn.
-    pub(super) fn next(&self, market: Market, now: WallTime) -> Outcome {
-        match market.expired(self.intent.event_time, now) {
-            Some(_) if self.open => failed(&Failure::Ambiguous),
-            Some(age_ms) => Outcome::Expired { age_ms },
-            None if self.open && !self.may_repeat() => failed(&Failure::Ambiguous),
-            None => Outcome::Attempt { number: self.attempts + 1 },
+impl Turn {
+    pub(super) const fn class(self) -> Class {
+        match self {
+            Self::Message((class, _)) => class,
+            Self::Edit(_) => Class::Edit,
         }
     }
 
-    /// Returns whether it may be sent again although its last attempt may have arrived (design 5).
-    pub(super) const fn may_repeat(&self) -> bool {
-        match self.intent.priority {
-            Priority::High | Priority::Medium => !self.repeated && self.attempts < ATTEMPTS_MAX,
-            Priority::Low => false,
+    /// Returns its place among the turns of all queues.
+    pub(super) const fn place(self) -> Place {
+        match self {
+            Self::Message(place) => place,
+            Self::Edit(_) => (Class::Edit, 0),
         }
     }
-
-    /// Returns the text to send.
-    pub(super) fn text(&self, recipient: &Recipient) -> Text {
-        let Outcome::Intent { text } = &self.intent.outcome else {
-            unreachable!("a pending delivery is made of an intent")
-        };
-        let text = Text::stored(recipient, text.clone());
-        let text = if self.fallback { text.fallback() } else { text };
-        if self.repeated { text.marked() } else { text }
-    }
 }
 
-pub(super) fn failed(failure: &Failure) -> Outcome {
-    Outcome::Failed { reason: format!("failed:{}", failure.reason()) }
-}
-
-/// One recipient's deliveries and pace.
+/// One recipient's messages and pace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Queue {
     pub(super) pending: BTreeMap<Place, Pending>,
-    /// The delivery between the record of its attempt and the record of what came of it: one at a time.
-    pub(super) busy: Option<Place>,
+    pub(super) threads: BTreeMap<Id, Thread>,
+    /// What is under way, from the record of its attempt to the record of what came of it: one at a time.
+    pub(super) busy: Option<Turn>,
     pub(super) rest: Rest,
-    /// The chat's id after the group's migration.
-    pub(super) moved: Option<ChatId>,
+    /// Forum topic its messages go to.
+    pub(super) topic: Option<i64>,
+    /// It gets nothing that was decided at or before this moment.
+    pub(super) off_since: Option<WallTime>,
     windows: Vec<Window>,
+    /// Of a group's calls in a minute only so many are edits.
+    edits: Option<Window>,
 }
 
 impl Queue {
     pub(super) fn new(recipient: &Recipient) -> Self {
+        let is_group = match recipient {
+            Recipient::Terminal => false,
+            Recipient::Telegram(chat) => chat.is_group(),
+        };
         let windows = match recipient {
             Recipient::Terminal => Vec::new(),
-            Recipient::Telegram(chat) => {
-                let minute = chat.is_group().then(|| Window::new(GROUP_LIMIT, GROUP_PERIOD));
+            Recipient::Telegram(_) => {
+                let minute = is_group.then(|| Window::new(GROUP_LIMIT, GROUP_PERIOD));
                 [Window::new(CHAT_LIMIT, CHAT_PERIOD)].into_iter().chain(minute).collect()
             }
         };
-        Self { pending: BTreeMap::new(), busy: None, rest: Rest::NONE, moved: None, windows }
+        Self {
+            pending: BTreeMap::new(),
+            threads: BTreeMap::new(),
+            busy: None,
+            rest: Rest::NONE,
+            topic: None,
+            off_since: None,
+            windows,
+            edits: is_group.then(|| Window::new(GROUP_EDIT_LIMIT, GROUP_PERIOD)),
+        }
     }
 
-    pub(super) fn note(&mut self, at: WallTime) {
+    /// Notes a call: every one counts, an edit twice.
+    pub(super) fn note(&mut self, class: Class, at: WallTime) {
         self.windows.iter_mut().for_each(|window| window.note(at));
+        if class == Class::Edit {
+            self.edits.iter_mut().for_each(|window| window.note(at));
+        }
     }
 
-    /// Returns the place of the next delivery and when its turn is, or nothing while one is busy or none waits.
-    pub(super) fn turn(&self, now: WallTime) -> Option<(Place, WallTime)> {
+    /// Returns whether nothing waits in it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.threads.values().all(|thread| thread.next.is_none())
+    }
+
+    /// Returns whose turn is next and when it comes, or nothing while one is busy or none can be made.
+    ///
+    /// What is due goes before what is not, and then by class.
+    pub(super) fn turn(&self, now: WallTime) -> Option<(Turn, WallTime)> {
         if self.busy.is_some() {
             return None;
         }
-        let place = *self.pending.keys().next()?;
-        let at = self.windows.iter().map(|window| window.opens(now)).max().unwrap_or(now);
-        Some((place, at.max(self.rest.ends(now))))
+        let paced = self.windows.iter().map(|window| window.opens(now)).max().unwrap_or(now).max(self.rest.ends(now));
+        let messages = self.pending.iter().filter(|(_, pending)| !self.awaits_first(pending));
+        let messages = messages.map(|(place, _)| (Turn::Message(*place), paced));
+        let edits_open = self.edits.as_ref().map_or(now, |window| window.opens(now)).max(paced);
+        let edits = self.threads.iter().filter_map(|(id, thread)| {
+            let at = if thread.is_stale(now) { now } else { thread.due()?.max(edits_open) };
+            Some((Turn::Edit(*id), at))
+        });
+        messages.chain(edits).min_by_key(|(turn, at)| (*at > now, *at, turn.place()))
     }
 
-    pub(super) fn place_of(&self, alert: Id) -> Option<Place> {
-        self.pending.iter().find(|(_, pending)| pending.alert() == alert).map(|(place, _)| *place)
+    /// A reply follows what it replies to.
+    fn awaits_first(&self, pending: &Pending) -> bool {
+        let thread = pending.intent.replies_to().and_then(|thread| self.threads.get(&thread));
+        thread.is_some_and(|thread| thread.first == First::Waits)
     }
 
-    /// Returns the oldest of the lowest priority that is not busy.
+    /// Returns the message that a reply of this thread refers to.
+    pub(super) fn first_of(&self, thread: Option<Id>) -> Option<MessageId> {
+        match thread.and_then(|thread| self.threads.get(&thread))?.first {
+            First::Sent(message) => Some(message),
+            First::Waits | First::Unknown => None,
+        }
+    }
+
+    pub(super) fn place_of(&self, id: Id) -> Option<Place> {
+        self.pending.iter().find(|(_, pending)| pending.intent.id() == id).map(|(place, _)| *place)
+    }
+
+    /// Removes a message that is finished.
+    pub(super) fn finish(&mut self, id: Id) -> Option<Intent> {
+        let place = self.place_of(id)?;
+        self.busy.take_if(|busy| *busy == Turn::Message(place));
+        self.pending.remove(&place).map(|pending| pending.intent)
+    }
+
+    /// Begins a thread with its first message. Beyond the bound the oldest no longer grows.
+    pub(super) fn begin(&mut self, id: Id, thread: Thread) {
+        self.threads.insert(id, thread);
+        if self.threads.len() > THREADS_MAX {
+            let others = self.threads.iter().filter(|(other, _)| **other != id);
+            if let Some(oldest) = others.min_by_key(|(_, thread)| thread.edited()).map(|(oldest, _)| *oldest) {
+                self.threads.remove(&oldest);
+            }
+        }
+    }
+
+    /// Notes what became of the first message about an alert: the id to change it by, or that there is none.
+    pub(super) fn note_first(&mut self, alert: Id, first: Option<First>) {
+        match first {
+            Some(first) => {
+                for thread in self.threads.values_mut().filter(|thread| thread.alert == alert) {
+                    thread.first = first;
+                    if first == First::Unknown {
+                        thread.next = None;
+                    }
+                }
+            }
+            None => self.threads.retain(|_, thread| thread.alert != alert),
+        }
+    }
+
+    /// Returns the thread of what a delivery changed: the one that was to show it, else the last one of its base and kind,
+    /// of which there may be several.
+    pub(super) fn thread_of(&self, delivery: &Delivery) -> Option<Id> {
+        let shows = self.threads.iter().find(|(_, thread)| thread.awaits(delivery.alert));
+        let of_base = || self.threads.iter().filter(|(_, thread)| thread.is_of(delivery));
+        shows.or_else(|| of_base().max_by_key(|(_, thread)| thread.edited())).map(|(id, _)| *id)
+    }
+
+    /// Returns the oldest message of the lowest class that is not busy.
     pub(super) fn least(&self) -> Option<Place> {
-        let idle = || self.pending.keys().filter(|place| Some(**place) != self.busy);
+        let idle = || self.pending.keys().filter(|place| Some(Turn::Message(**place)) != self.busy);
         let (lowest, _) = *idle().next_back()?;
-        idle().find(|(priority, _)| *priority == lowest).copied()
+        idle().find(|(class, _)| *class == lowest).copied()
+    }
+
+    /// Goes on with what waited under an earlier id of the same chat.
+    pub(super) fn inherit(&mut self, earlier: Self) {
+        self.pending.extend(earlier.pending);
+        for (id, thread) in earlier.threads {
+            self.threads.entry(id).or_insert(thread);
+        }
+        self.topic = self.topic.or(earlier.topic);
     }
 }

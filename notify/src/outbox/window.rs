@@ -27,8 +27,15 @@ impl Window {
 
     /// Returns when the next may pass, `now` at the earliest. A clock set back opens the window rather than closing it.
     pub(super) fn opens(&self, now: WallTime) -> WallTime {
-        match self.passed.front() {
-            Some(first) if self.passed.len() >= self.limit && *first <= now => now.max(first.plus(self.period)),
+        self.opens_sparing(now, 0)
+    }
+
+    /// As [`Self::opens`], for one that leaves so many of the limit to others.
+    pub(super) fn opens_sparing(&self, now: WallTime, spared: usize) -> WallTime {
+        let limit = self.limit.saturating_sub(spared).max(1);
+        let full_since = self.passed.len().checked_sub(limit).and_then(|index| self.passed.get(index));
+        match full_since {
+            Some(first) if *first <= now => now.max(first.plus(self.period)),
             Some(_) | None => now,
         }
     }
