@@ -29,6 +29,15 @@ pub enum Failure {
     /// Not sent: the group is now this chat.
     #[error("the group has another id")]
     Migrated(ChatId),
+    /// Not sent: the forum topic is gone.
+    #[error("the topic is gone")]
+    TopicGone,
+    /// Not changed: the message is gone, or too old.
+    #[error("the message is gone")]
+    MessageGone,
+    /// Not changed: the message shows the text already. The client makes a success of it.
+    #[error("the message shows it already")]
+    NotModified,
     /// Not sent: our HTML was not understood.
     #[error("the text was not understood")]
     Unparseable,
@@ -50,6 +59,9 @@ impl Failure {
             Self::SentIdLost => "id_lost",
             Self::Refused(refusal) => refusal.as_str(),
             Self::Migrated(_) => "migrated",
+            Self::TopicGone => "topic_gone",
+            Self::MessageGone => "message_gone",
+            Self::NotModified => "not_modified",
             Self::Unparseable => "unparseable",
             Self::TooLong => "too_long",
             Self::Unauthorized => "unauthorized",
@@ -82,9 +94,25 @@ pub enum Refusal {
     BadRequest,
     /// The terminal was closed.
     Closed,
+    /// There is no picture to be sent.
+    NoPicture,
 }
 
 impl Refusal {
+    /// Those after which no message to the recipient arrives until somebody acts (telegram.md 4). A terminal that was closed
+    /// comes back with the next process.
+    pub const PERMANENT: [Self; 9] = [
+        Self::Blocked,
+        Self::Deactivated,
+        Self::Kicked,
+        Self::NotMember,
+        Self::GroupDeleted,
+        Self::NotStarted,
+        Self::Forbidden,
+        Self::ChatNotFound,
+        Self::NoRights,
+    ];
+
     /// Returns the stable name used in the ledger, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -99,6 +127,7 @@ impl Refusal {
             Self::NoRights => "no_rights",
             Self::BadRequest => "bad_request",
             Self::Closed => "closed",
+            Self::NoPicture => "no_picture",
         }
     }
 }

@@ -1,15 +1,19 @@
 //! A thin client of the Telegram Bot API.
 
 mod answer;
+mod multipart;
 
 use std::{net::IpAddr, time::Duration};
 
-use reqwest::{Client, Response, header, redirect};
+use reqwest::{Client, RequestBuilder, Response, header, redirect};
 use schemas::secret::Secret;
 use serde::Serialize;
 use url::{Host, Url};
 
+use answer::Answer;
+
 use crate::{
+    buttons::Buttons,
     caps::{ANSWER_BYTES_MAX, CALL_TIMEOUT, CONNECT_TIMEOUT},
     failure::{Failure, MessageId},
     recipient::ChatId,
@@ -53,25 +57,132 @@ pub struct SendError {
     cause: Option<reqwest::Error>,
 }
 
-/// The client. It keeps connections open and may be used by many tasks at once.
+impl SendError {
+    /// Returns the error of a call that was not made.
+    pub const fn of(failure: Failure) -> Self {
+        Self { failure, cause: None }
+    }
+}
+
+/// The client: the calls a token that another program uses too may make (design 5). It keeps connections open and may be
+/// used by many tasks at once.
 #[derive(Clone)]
 pub struct Telegram {
     client: Client,
+    methods: Methods,
+}
+
+/// The address of each method.
+#[derive(Clone)]
+struct Methods {
     send_message: Url,
+    edit_message: Url,
+    send_photo: Url,
+}
+
+/// Where a message goes and what stands around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The message it answers. If that is gone, it is sent all the same.
+    pub reply_to: Option<MessageId>,
+    /// The forum topic it goes to.
+    pub forum: Option<i64>,
+    /// It makes no sound.
+    pub silent: bool,
+    /// What stands under it.
+    pub buttons: Option<&'a Buttons>,
+}
+
+/// A picture.
+#[derive(Clone, Copy, Debug)]
+pub enum Photo<'a> {
+    /// PNG, to be uploaded.
+    Upload(&'a [u8]),
+    /// Telegram's name of one that was uploaded before.
+    File(&'a str),
 }
 
 #[derive(Serialize)]
-struct SendMessage<'a> {
+struct Body<'a> {
     chat_id: &'a str,
-    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parse_mode: Option<&'static str>,
-    link_preview_options: LinkPreviewOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_preview_options: Option<LinkPreviewOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_parameters: Option<ReplyParameters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_thread_id: Option<i64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    disable_notification: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_markup: Option<Keyboard>,
 }
 
 #[derive(Serialize)]
 struct LinkPreviewOptions {
     is_disabled: bool,
+}
+
+#[derive(Serialize)]
+struct ReplyParameters {
+    message_id: i64,
+    /// A first message that somebody deleted is no reason to stay silent.
+    allow_sending_without_reply: bool,
+}
+
+#[derive(Serialize)]
+struct Keyboard {
+    inline_keyboard: [Vec<Key>; 2],
+}
+
+#[derive(Serialize)]
+struct Key {
+    text: String,
+    callback_data: String,
+}
+
+impl Keyboard {
+    fn of(buttons: &Buttons) -> Self {
+        let key = |(text, button): (String, crate::buttons::Button)| Key {
+            text,
+            callback_data: button.encode(buttons.alert),
+        };
+        Self { inline_keyboard: buttons.rows().map(|row| row.into_iter().map(key).collect()) }
+    }
+}
+
+impl<'a> Body<'a> {
+    fn new(chat: &'a ChatId, frame: &Frame<'_>) -> Self {
+        let reply = |MessageId(message_id)| ReplyParameters { message_id, allow_sending_without_reply: true };
+        Self {
+            chat_id: chat.as_str(),
+            message_id: None,
+            text: None,
+            photo: None,
+            parse_mode: None,
+            link_preview_options: None,
+            reply_parameters: frame.reply_to.map(reply),
+            message_thread_id: frame.forum,
+            disable_notification: frame.silent,
+            reply_markup: frame.buttons.map(Keyboard::of),
+        }
+    }
+
+    fn with_text(self, text: &'a Text) -> Self {
+        let (text, parse_mode) = match text {
+            Text::Html(text) => (text, Some("HTML")),
+            Text::Plain(text) => (text, None),
+        };
+        let link_preview_options = Some(LinkPreviewOptions { is_disabled: true });
+        Self { text: Some(text), parse_mode, link_preview_options, ..self }
+    }
 }
 
 impl Telegram {
@@ -96,21 +207,68 @@ impl Telegram {
             .no_proxy()
             .build()
             .map_err(|error| ConfigError::Client(error.without_url()))?;
-        Ok(Self { client, send_message: method_url(config, "sendMessage")? })
+        let methods = Methods {
+            send_message: method_url(config, "sendMessage")?,
+            edit_message: method_url(config, "editMessageText")?,
+            send_photo: method_url(config, "sendPhoto")?,
+        };
+        Ok(Self { client, methods })
     }
 
     /// Sends a message with link previews off. Cancelling it leaves open whether it was sent.
     ///
     /// # Errors
     /// [`SendError`], classified as in telegram.md 4 and 5.
-    pub async fn send_message(&self, chat: &ChatId, text: &Text) -> Result<MessageId, SendError> {
-        let (text, parse_mode) = match text {
-            Text::Html(text) => (text, Some("HTML")),
-            Text::Plain(text) => (text, None),
+    pub async fn send_message(&self, chat: &ChatId, text: &Text, frame: &Frame<'_>) -> Result<MessageId, SendError> {
+        let body = Body::new(chat, frame).with_text(text);
+        let answer = self.call(self.client.post(self.methods.send_message.clone()).json(&body)).await?;
+        answer.message_id()
+    }
+
+    /// Changes a message of our own. One that shows the text already is a success.
+    ///
+    /// # Errors
+    /// [`SendError`]; after an ambiguous one it may be called again.
+    pub async fn edit_message(
+        &self,
+        chat: &ChatId,
+        message: MessageId,
+        text: &Text,
+        buttons: Option<&Buttons>,
+    ) -> Result<MessageId, SendError> {
+        let frame = Frame { buttons, ..Frame::default() };
+        let body = Body { message_id: Some(message.0), ..Body::new(chat, &frame).with_text(text) };
+        match self.call(self.client.post(self.methods.edit_message.clone()).json(&body)).await {
+            Ok(_) => Ok(message),
+            Err(SendError { failure: Failure::NotModified, .. }) => Ok(message),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a picture and returns, with its message, Telegram's name of the file: sending it again needs no upload.
+    ///
+    /// # Errors
+    /// [`SendError`], classified as in telegram.md 4 and 5.
+    pub async fn send_photo(
+        &self,
+        chat: &ChatId,
+        photo: Photo<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<(MessageId, Option<String>), SendError> {
+        let request = self.client.post(self.methods.send_photo.clone());
+        let body = Body::new(chat, frame);
+        let answer = match photo {
+            Photo::File(name) => self.call(request.json(&Body { photo: Some(name), ..body })).await?,
+            Photo::Upload(png) => {
+                let (content_type, form) = multipart::form(&body, png);
+                self.call(request.header(header::CONTENT_TYPE, content_type).body(form)).await?
+            }
         };
-        let link_preview_options = LinkPreviewOptions { is_disabled: true };
-        let body = SendMessage { chat_id: chat.as_str(), text, parse_mode, link_preview_options };
-        let response = self.client.post(self.send_message.clone()).json(&body).send().await.map_err(|error| {
+        Ok((answer.message_id()?, answer.file_id()))
+    }
+
+    async fn call(&self, request: RequestBuilder) -> Result<Answer, SendError> {
+        let response = request.send().await.map_err(|error| {
             // telegram.md 5: without a connection nothing was sent; after it nobody knows, whatever the error.
             let failure = if error.is_connect() { Failure::NotSent } else { Failure::Ambiguous };
             SendError { failure, cause: Some(error.without_url()) }

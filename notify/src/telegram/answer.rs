@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::SendError;
 use crate::{
     caps::{RETRY_AFTER_DEFAULT, RETRY_AFTER_MAX},
     failure::{Failure, MessageId, Refusal},
@@ -12,11 +13,11 @@ use crate::{
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Answer {
+struct Wire {
     error_code: Option<u16>,
     description: String,
     parameters: Parameters,
-    result: Option<Sent>,
+    result: serde_json::Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -26,20 +27,29 @@ struct Parameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-#[derive(Deserialize)]
-struct Sent {
-    message_id: i64,
+/// What came back of a call that was made: the message, or as much of it as arrived.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answer(serde_json::Value);
+
+impl Answer {
+    /// Returns the message's id.
+    pub(super) fn message_id(&self) -> Result<MessageId, SendError> {
+        self.0["message_id"].as_i64().map(MessageId).ok_or(SendError::of(Failure::SentIdLost))
+    }
+
+    /// Returns the name of the largest size of its picture.
+    pub(super) fn file_id(&self) -> Option<String> {
+        Some(self.0["photo"].as_array()?.last()?["file_id"].as_str()?.to_owned())
+    }
 }
 
 /// Classifies an answer; `body` is absent when it broke off.
-pub(super) fn classify(status: u16, retry_after: Option<Duration>, body: Option<&[u8]>) -> Result<MessageId, Failure> {
-    let answer: Option<Answer> = body.and_then(|body| serde_json::from_slice(body).ok());
+pub(super) fn classify(status: u16, retry_after: Option<Duration>, body: Option<&[u8]>) -> Result<Answer, Failure> {
+    let answer: Option<Wire> = body.and_then(|body| serde_json::from_slice(body).ok());
     let answer = answer.unwrap_or_default();
     let code = answer.error_code.unwrap_or(status);
     Err(match code {
-        200..=299 => {
-            return answer.result.map(|sent| MessageId(sent.message_id)).ok_or(Failure::SentIdLost);
-        }
+        200..=299 => return Ok(Answer(answer.result)),
         400 => bad_request(&answer),
         401 | 404 => Failure::Unauthorized,
         403 => Failure::Refused(forbidden(&answer.description)),
@@ -53,12 +63,21 @@ pub(super) fn classify(status: u16, retry_after: Option<Duration>, body: Option<
     })
 }
 
-fn bad_request(answer: &Answer) -> Failure {
+fn bad_request(answer: &Wire) -> Failure {
     if let Some(chat) = answer.parameters.migrate_to_chat_id {
         return Failure::Migrated(ChatId::from_number(chat));
     }
     let text = text_of(&answer.description, "bad request:");
-    if text.starts_with("can't parse entities") {
+    if text.starts_with("message is not modified") {
+        Failure::NotModified
+    } else if ["message to edit not found", "message can't be edited", "message_id_invalid"]
+        .iter()
+        .any(|known| text.starts_with(known))
+    {
+        Failure::MessageGone
+    } else if text.starts_with("message thread not found") {
+        Failure::TopicGone
+    } else if text.starts_with("can't parse entities") {
         Failure::Unparseable
     } else if text.starts_with("message is too long") || text.starts_with("message_too_long") {
         Failure::TooLong
@@ -99,8 +118,8 @@ fn text_of(description: &str, class: &str) -> String {
 mod tests {
     use super::*;
 
-    fn refused(refusal: Refusal) -> Result<MessageId, Failure> {
-        Err(Failure::Refused(refusal))
+    const fn refused(refusal: Refusal) -> Failure {
+        Failure::Refused(refusal)
     }
 
     #[test]
@@ -117,20 +136,25 @@ mod tests {
             (400, "Bad Request: chat not found", refused(Refusal::ChatNotFound)),
             (400, "Bad Request: private chat not found", refused(Refusal::ChatNotFound)),
             (400, "Bad Request: chat_id is empty", refused(Refusal::ChatNotFound)),
-            (400, "Bad Request: can't parse entities: unexpected end tag", Err(Failure::Unparseable)),
-            (400, "Bad Request: message is too long", Err(Failure::TooLong)),
-            (400, "Bad Request: MESSAGE_TOO_LONG", Err(Failure::TooLong)),
+            (400, "Bad Request: can't parse entities: unexpected end tag", Failure::Unparseable),
+            (400, "Bad Request: message is too long", Failure::TooLong),
+            (400, "Bad Request: MESSAGE_TOO_LONG", Failure::TooLong),
+            (400, "Bad Request: message is not modified: specified new message content", Failure::NotModified),
+            (400, "Bad Request: message to edit not found", Failure::MessageGone),
+            (400, "Bad Request: message can't be edited", Failure::MessageGone),
+            (400, "Bad Request: MESSAGE_ID_INVALID", Failure::MessageGone),
+            (400, "Bad Request: message thread not found", Failure::TopicGone),
             (400, "Bad Request: not enough rights to send text messages to the chat", refused(Refusal::NoRights)),
             (400, "Bad Request: have no rights to send a message", refused(Refusal::NoRights)),
             (400, "Bad Request: something of next year", refused(Refusal::BadRequest)),
-            (401, "Unauthorized", Err(Failure::Unauthorized)),
-            (404, "Not Found", Err(Failure::Unauthorized)),
+            (401, "Unauthorized", Failure::Unauthorized),
+            (404, "Not Found", Failure::Unauthorized),
             (409, "Conflict: terminated by other getUpdates request", refused(Refusal::BadRequest)),
-            (500, "Internal Server Error", Err(Failure::Ambiguous)),
-            (302, "Found", Err(Failure::Ambiguous)),
+            (500, "Internal Server Error", Failure::Ambiguous),
+            (302, "Found", Failure::Ambiguous),
         ] {
             let body = serde_json::json!({ "ok": false, "error_code": status, "description": description }).to_string();
-            assert_eq!(classify(status, None, Some(body.as_bytes())), expected, "{description}");
+            assert_eq!(classify(status, None, Some(body.as_bytes())), Err(expected), "{description}");
         }
     }
 
@@ -154,22 +178,29 @@ mod tests {
 
     #[test]
     fn success_without_an_id_was_sent() {
-        assert_eq!(classify(200, None, Some(br#"{"ok":true,"result":{"message_id":42}}"#)), Ok(MessageId(42)));
+        let id = |body| classify(200, None, body).unwrap().message_id().map_err(|error| error.failure);
+        assert_eq!(id(Some(br#"{"ok":true,"result":{"message_id":42}}"#)), Ok(MessageId(42)));
         for body in [None, Some(&b"{\"ok\":true,\"resu"[..]), Some(b""), Some(b"<html>")] {
-            assert_eq!(classify(200, None, body), Err(Failure::SentIdLost));
+            assert_eq!(id(body), Err(Failure::SentIdLost));
         }
+    }
+
+    #[test]
+    fn a_picture_s_file_is_the_largest_of_its_sizes() {
+        let body = br#"{"ok":true,"result":{"message_id":42,"photo":[{"file_id":"small"},{"file_id":"large"}]}}"#;
+        assert_eq!(classify(200, None, Some(body)).unwrap().file_id().as_deref(), Some("large"));
     }
 
     #[test]
     fn an_answer_of_something_in_between_is_judged_by_its_status() {
         for (status, expected) in [
-            (502, Err(Failure::Ambiguous)),
+            (502, Failure::Ambiguous),
             (403, refused(Refusal::Forbidden)),
             (400, refused(Refusal::BadRequest)),
             (413, refused(Refusal::BadRequest)),
-            (401, Err(Failure::Unauthorized)),
+            (401, Failure::Unauthorized),
         ] {
-            assert_eq!(classify(status, None, Some(b"<html>Bad Gateway</html>")), expected);
+            assert_eq!(classify(status, None, Some(b"<html>Bad Gateway</html>")), Err(expected));
         }
     }
 }

@@ -76,7 +76,7 @@ fn client(base_url: Url, timeout: Duration) -> Telegram {
 }
 
 async fn send(url: Url, text: &Text) -> Result<MessageId, SendError> {
-    client(url, CALL_TIMEOUT).send_message(&ChatId::from_number(-42), text).await
+    client(url, CALL_TIMEOUT).send_message(&ChatId::from_number(-42), text, &Frame::default()).await
 }
 
 /// What came of a call that met `script`, and that its error does not show the token.
@@ -86,7 +86,9 @@ async fn failure_of(script: Script) -> Result<MessageId, Failure> {
         Script::Answer(..) | Script::Close | Script::Reset | Script::Truncate => CALL_TIMEOUT,
     };
     let (url, _server) = fake(script).await;
-    let result = client(url, timeout).send_message(&ChatId::from_number(-42), &Text::Plain("text".to_owned())).await;
+    let result = client(url, timeout)
+        .send_message(&ChatId::from_number(-42), &Text::Plain("text".to_owned()), &Frame::default())
+        .await;
     result.map_err(|error| {
         assert_no_token(&error);
         error.failure
@@ -201,4 +203,55 @@ fn a_token_goes_over_plain_http_only_to_loopback() {
 fn a_configuration_does_not_show_its_token() {
     let config = Config { base_url: "https://a".parse().unwrap(), token: Secret::new(TOKEN.to_owned()) };
     assert!(!format!("{config:?} {}", config.token).contains("123456"));
+}
+
+#[tokio::test]
+async fn an_edit_that_changes_nothing_is_a_success_and_carries_its_buttons() {
+    let body = r#"{"ok":false,"error_code":400,"description":"Bad Request: message is not modified: same"}"#;
+    let (url, request) = fake(Script::Answer("400 Bad Request", "", body)).await;
+    let buttons = Buttons { alert: schemas::id::Id::of("test", &[]), base: "BTC".parse().unwrap() };
+    let chat = ChatId::from_number(-42);
+    let text = Text::Html("<i>more</i>".to_owned());
+    let result = client(url, CALL_TIMEOUT).edit_message(&chat, MessageId(7), &text, Some(&buttons)).await;
+    assert_eq!(result.unwrap(), MessageId(7));
+    let request = request.await.unwrap();
+    for part in ["/editMessageText", r#""message_id":7"#, r#""parse_mode":"HTML""#, "inline_keyboard", "🔕 BTC 1 h"] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_names_its_message_topic_and_silence() {
+    let answer = r#"{"ok":true,"result":{"message_id":9}}"#;
+    let (url, request) = fake(Script::Answer("200 OK", "", answer)).await;
+    let frame = Frame { reply_to: Some(MessageId(7)), forum: Some(3), silent: true, buttons: None };
+    let chat = ChatId::from_number(-42);
+    let sent = client(url, CALL_TIMEOUT).send_message(&chat, &Text::Plain("text".to_owned()), &frame).await;
+    assert_eq!(sent.unwrap(), MessageId(9));
+    let request = request.await.unwrap();
+    for part in [
+        r#""reply_parameters":{"message_id":7,"allow_sending_without_reply":true}"#,
+        r#""message_thread_id":3"#,
+        r#""disable_notification":true"#,
+    ] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+    assert!(!request.contains("reply_markup"));
+}
+
+#[tokio::test]
+async fn a_picture_is_uploaded_once_and_then_named() {
+    let answer = r#"{"ok":true,"result":{"message_id":9,"photo":[{"file_id":"s"},{"file_id":"L"}]}}"#;
+    let chat = ChatId::from_number(-42);
+    let frame = Frame { reply_to: Some(MessageId(7)), ..Frame::default() };
+    let (url, request) = fake(Script::Answer("200 OK", "", answer)).await;
+    let sent = client(url, CALL_TIMEOUT).send_photo(&chat, Photo::Upload(b"\x89PNG"), &frame).await;
+    assert_eq!(sent.unwrap(), (MessageId(9), Some("L".to_owned())));
+    let request = request.await.unwrap();
+    for part in ["multipart/form-data", r#"name="chat_id""#, "-42", r#"filename="chart.png""#, "PNG"] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+    let (url, request) = fake(Script::Answer("200 OK", "", answer)).await;
+    client(url, CALL_TIMEOUT).send_photo(&chat, Photo::File("L"), &frame).await.unwrap();
+    assert!(request.await.unwrap().contains(r#""photo":"L""#));
 }
