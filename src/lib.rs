@@ -3,6 +3,7 @@
 //! This is where the crates meet: it reads the configuration, joins venues, broker, detector and sinks, and shuts them
 //! down. `docs/architecture.md` has the picture.
 
+pub mod chart;
 pub mod cli;
 pub mod config;
 pub mod run;

@@ -42,8 +42,10 @@ pub(super) async fn run(context: &Context, options: &cli::Plot) -> anyhow::Resul
         options.base
     );
     let samples: usize = story.samples.values().map(Vec::len).sum();
-    let svg = story.chart(&options.base).svg()?;
-    tokio::fs::write(&options.out, svg)
+    let chart = story.chart(&options.base);
+    let is_png = options.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    let picture = if is_png { chart.png()? } else { chart.svg()?.into_bytes() };
+    tokio::fs::write(&options.out, picture)
         .await
         .with_context(|| format!("the picture cannot be written to {}", options.out.display()))?;
     say(&format!("{samples} samples, {} alerts: {}", story.alerts.len(), options.out.display()));

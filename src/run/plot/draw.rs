@@ -1,36 +1,21 @@
-//! A chart of open interest as SVG: what each venue showed, the rule's lines, and where alerts fired.
+//! A chart of open interest as SVG or PNG: what each venue showed, the rule's lines, and where alerts fired.
 
-use jiff::Timestamp;
 use plotters::{
     coord::Shift,
     prelude::{
-        ChartBuilder, Color as _, DrawingArea, IntoDrawingArea as _, LineSeries, PathElement, RGBColor, SVGBackend,
-        WHITE,
+        ChartBuilder, Color as _, DrawingArea, DrawingBackend, IntoDrawingArea as _, LineSeries, PathElement,
+        SVGBackend, WHITE,
     },
     style::{BLACK, IntoTextStyle as _},
 };
+
+use crate::chart::{ALERT, Canvas, DrawError, FONT, GRID, LINES, RULE, clock, minutes};
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (960, 600);
 
 /// Height of the upper panel in pixels; the lower one takes the rest.
 const UPPER_HEIGHT: u32 = 340;
-
-const FONT: &str = "sans-serif";
-
-/// Colours that people with any colour vision tell apart (Okabe and Ito).
-const LINES: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-];
-
-const RULE: RGBColor = RGBColor(120, 120, 120);
-
-const ALERT: RGBColor = RGBColor(200, 0, 0);
 
 /// One venue's line.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,36 +47,37 @@ pub(super) struct Chart {
     pub(super) alerts: Vec<(i64, String)>,
 }
 
-/// A chart cannot be drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("the chart cannot be drawn: {0}")]
-pub(super) struct DrawError(String);
-
-impl<E: std::error::Error + Send + Sync> From<plotters::drawing::DrawingAreaErrorKind<E>> for DrawError {
-    fn from(error: plotters::drawing::DrawingAreaErrorKind<E>) -> Self {
-        Self(error.to_string())
-    }
-}
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
 impl Chart {
     /// Draws the chart as an SVG document.
     pub(super) fn svg(&self) -> Result<String, DrawError> {
         let mut text = String::new();
-        {
-            let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-            area.fill(&WHITE)?;
-            let area = area.titled(&self.title, (FONT, 20).into_text_style(&area).color(&BLACK))?;
-            let (upper, lower) = area.split_vertically(UPPER_HEIGHT);
-            self.panel(&upper, &self.changes_of, &self.changes, self.threshold)?;
-            self.panel(&lower, "contracts, first sample = 100", &self.levels, None)?;
-            area.present()?;
-        }
+        self.draw(SVGBackend::with_string(&mut text, SIZE))?;
         Ok(text)
     }
 
-    fn panel(&self, area: &Area<'_>, axis: &str, lines: &[Line], threshold: Option<f64>) -> Result<(), DrawError> {
+    /// Draws the chart as PNG.
+    pub(super) fn png(&self) -> Result<Vec<u8>, DrawError> {
+        Canvas::png(SIZE, |canvas| self.draw(canvas))
+    }
+
+    fn draw<B: DrawingBackend>(&self, backend: B) -> Result<(), DrawError> {
+        let area = backend.into_drawing_area();
+        area.fill(&WHITE)?;
+        let area = area.titled(&self.title, (FONT, 20).into_text_style(&area).color(&BLACK))?;
+        let (upper, lower) = area.split_vertically(UPPER_HEIGHT);
+        self.panel(&upper, &self.changes_of, &self.changes, self.threshold)?;
+        self.panel(&lower, "contracts, first sample = 100", &self.levels, None)?;
+        area.present()?;
+        Ok(())
+    }
+
+    fn panel<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        axis: &str,
+        lines: &[Line],
+        threshold: Option<f64>,
+    ) -> Result<(), DrawError> {
         let (first, last) = self.span();
         let (first, last) = (minutes(first), minutes(last));
         let values = || lines.iter().flat_map(Line::points).map(|(_, value)| value);
@@ -111,7 +97,7 @@ impl Chart {
         chart
             .configure_mesh()
             .light_line_style(WHITE)
-            .bold_line_style(RGBColor(230, 230, 230))
+            .bold_line_style(GRID)
             .axis_style(RULE)
             .x_labels(9)
             .y_labels(7)
@@ -150,7 +136,7 @@ impl Chart {
                 .position(plotters::prelude::SeriesLabelPosition::UpperLeft)
                 .label_font((FONT, 13))
                 .background_style(WHITE.mix(0.85))
-                .border_style(RGBColor(230, 230, 230))
+                .border_style(GRID)
                 .draw()?;
         }
         Ok(())
@@ -162,17 +148,6 @@ impl Chart {
         let first = times().min().unwrap_or_default();
         (first, times().max().unwrap_or_default().max(first + 1))
     }
-}
-
-/// Returns a time as the axis counts it: in minutes, so that its steps are round ones.
-fn minutes(millis: i64) -> f64 {
-    millis as f64 / 60_000.0
-}
-
-/// Returns the time of day, UTC.
-fn clock(minutes: f64) -> String {
-    let at = Timestamp::from_second((minutes * 60.0).round() as i64);
-    at.map_or_else(|_| String::new(), |at| at.strftime("%H:%M").to_string())
 }
 
 #[cfg(test)]
@@ -194,6 +169,7 @@ mod tests {
         for text in ["BTC &lt;open interest&gt;", "binance", "okx", "started +18 %", "00:01"] {
             assert!(svg.contains(text), "{text} in {svg}");
         }
+        assert!(chart.png().unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
     }
 
     #[test]
