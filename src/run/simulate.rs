@@ -79,7 +79,8 @@ fn describe(simulator: &Simulator, json: bool) -> String {
         return json!(settings.into_iter().collect::<BTreeMap<_, _>>()).to_string();
     }
     let lines: Vec<_> = settings.iter().map(|(name, url)| format!("{name}={url}")).collect();
-    format!("{}\n# control: http://{}/control", lines.join("\n"), simulator.addr())
+    let (addr, chats) = (simulator.addr(), simulator.telegram_url());
+    format!("{}\n# control: http://{addr}/control\n# chats as a phone shows them: {chats}/", lines.join("\n"))
 }
 
 fn faults(named: &[cli::Fault]) -> anyhow::Result<BTreeMap<Exchange, Faults>> {

@@ -1,19 +1,47 @@
-//! A stand-in for Telegram's Bot API: carries out the methods foreshock sends with, checks what the real server checks
-//! of a text, keeps every request, and fails as scripted.
+//! A stand-in for Telegram's Bot API: carries out the methods foreshock calls, checks what the real server checks, keeps
+//! every request, does what people do in a chat, and fails as scripted or by chance.
 //!
 //! `POST /telegram/bot<token>/<method>` with a JSON or multipart body, or a query; any token of the real form
-//! (`<digits>:<letters>`) is taken, another answers 404. Methods: `getMe`, `sendMessage`, `editMessageText`, `sendPhoto`.
-//! Checked: `chat_id`, an empty text, `parse_mode` (HTML or none), the entities, the length after parsing in UTF-16
-//! units (4096, captions 1024), the message that is edited (also for being the same) and the one that is replied to.
-//! Limits of rate are not simulated: script a 429.
+//! (`<digits>:<letters>`) is taken and is the same bot, another answers 404. Texts of refusals are those of the
+//! open-source server at 10.0. Methods:
+//!
+//! | method | checked |
+//! |---|---|
+//! | `sendMessage`, `sendPhoto`, `editMessageText`, `editMessageReplyMarkup`, `deleteMessage` | `chat_id`, whether the bot may write there, an empty text, `parse_mode` (HTML or none), the entities, the length after parsing in UTF-16 units (4096, captions 1024), inline keyboards, the topic where the chat has topics, the message that is edited (also for being the same), deleted or replied to |
+//! | `sendPhoto` | a PNG or JPEG by its head, its size; a `file_id` of the last 300 photos; no URL |
+//! | `getUpdates` | long polling up to 50 s, `offset` (also negative), `limit`, `allowed_updates`; 409 while a webhook is set, or for the older of two polls; what asks too often is slowed down |
+//! | `answerCallbackQuery` | a press of the last minute that was not answered yet |
+//! | `setMyCommands`, `getMyCommands` | names, descriptions, scopes |
+//! | `getMe`, `getChat`, `getChatMember`, `getWebhookInfo`, `deleteWebhook` | |
+//!
+//! A chat is there as soon as its number is named: positive private, from -1000000000000 on a supergroup without topics,
+//! other negative ones a group; `@name` is a channel. The bot may write in it, and whoever speaks there is a member.
 //!
 //! ```text
-//! GET  /telegram/requests   [{"at_ms","method","chat","params","status","message_id","delivered"}, …], oldest first,
-//!                           the last 10,000; "status" null: no answer, or one that broke off; never the token
-//! POST /telegram/control    {"rules": [{"fault": …, "chat": "…", "method": "…", "times": n}, …]} replaces all rules;
-//!                           the first that fits a request is used; without "chat", "method", "times": any, any, always
-//!   fault  {"retry_after": seconds}, "blocked", "chat_not_found", "cant_parse_entities", "unauthorized", "bad_gateway",
-//!          and, the request being carried out all the same: "hang", "reset", "truncated"
+//! GET  /telegram/requests[?since=N]  [{"index","at_ms","bot","method","chat","params","kind","status","description",
+//!                           "message_id","delivered"}, …], oldest first, at most 10,000: from index N on, or the last ones;
+//!                           of the last 200,000. "bot" is what the token begins with, never more of it; "kind" is "ok",
+//!                           "refused", "limited", "scripted" or "chance"; "status" null: no answer, or one that broke off
+//! GET  /telegram/           the chats, for a browser; with ?theme=dark in dark
+//! GET  /telegram/chat/ID    a chat as a phone shows it, times in UTC; [?thread=N] one topic, [?theme=dark]
+//! GET  /telegram/photo/ID   a photo that was sent
+//! POST /telegram/control    any of the following in one object; answers {"ok": true} and what is said below, or 400 {"error"}
+//!   "rules"    [{"fault": …, "chat": "…", "method": "…", "times": n}, …] replaces all rules; the first that fits a request
+//!              is used; without "chat", "method", "times": any, any, always
+//!     fault    {"retry_after": seconds}, "blocked", "chat_not_found", "cant_parse_entities", "unauthorized",
+//!              "bad_gateway", and, the request being carried out all the same: "hang", "reset", "truncated"
+//!   "limits"   true: 1 message a second and chat (3 at once), 20 a minute and group, 30 a second in all, sends and edits
+//!              together; what is refused does not count
+//!   "chance"   {"seed", "retry_after", "reset", "bad_gateway"}: probabilities by request; null: none
+//!   "webhook"  "https://…": getUpdates fails until deleteWebhook; null: none
+//!   "chat"     {"id", "type": "private"|"group"|"supergroup"|"channel", "title", "topics": {"7": "name"},
+//!              "members": [{"id", "name", "status"}]} makes a chat; the bot is a member
+//!   "gone"     ID: the person is deactivated, the group deleted
+//!   "member"   {"chat", "from", "status": "creator"|"administrator"|"member"|"restricted"|"left"|"kicked"}: of the bot
+//!   "migrate"  {"from", "to"}: a group becomes a supergroup
+//!   "say"      {"chat", "from", "text", "thread", "reply_to"}: answers with "message_id". In groups the bot hears commands
+//!              and replies to it only. `/start` unblocks
+//!   "press"    {"chat", "from", "message_id", "data"}: a button that is there; answers with "callback_query_id"
 //! ```
 
 use std::{
@@ -21,36 +49,53 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Json, Router,
-    body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::listener::Connection;
+use super::clock::wall_ms;
 
-mod chats;
+mod call;
+mod chance;
+mod chat;
+mod commands;
+mod control;
 mod fault;
 mod html;
+mod http;
+mod keyboard;
+mod limits;
+mod message;
+mod methods;
 mod multipart;
+mod page;
+mod people;
+mod photos;
+mod record;
+mod server;
+#[cfg(test)]
+mod tests;
+mod text;
+mod updates;
 
+pub use chance::Chance;
+pub use chat::{Kind, Member, Status};
+pub use control::ChanceError;
 pub use fault::Fault;
+pub use people::{ChatSetup, Membership, Migration, PeopleError, Press, Say};
+pub use record::{Outcome, Request};
 
-use chats::Chats;
+pub(super) use http::routes;
+
+use call::Call;
+use chance::Dice;
 use fault::Refusal;
-
-/// Largest request, in bytes: a photo of 10 MB and its fields.
-const BODY_BYTES_MAX: usize = 11 * 1024 * 1024;
-
-/// How long a request hangs at most.
-const HANG_MAX: Duration = Duration::from_secs(600);
+use server::{Answer, Server};
+use updates::{Poll, Polled};
 
 /// A scripted fault and the requests it fits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,35 +118,18 @@ impl Rule {
     }
 }
 
-/// A request that was received.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Request {
-    /// When it was answered or failed, in milliseconds since 1970 UTC on this host's clock.
-    pub at_ms: i64,
-    /// The method, as it was written.
-    pub method: String,
-    /// Its `chat_id`, where it has one.
-    pub chat: Option<String>,
-    /// Its parameters; of an uploaded file only the size.
-    pub params: Value,
-    /// HTTP status of the answer; absent where there was none, or one that broke off.
-    pub status: Option<u16>,
-    /// The message that was sent or edited.
-    pub message_id: Option<i64>,
-    /// Whether a message was sent or edited, also where the answer did not say so.
-    pub delivered: bool,
-}
-
 /// The handle on the stand-in.
 #[derive(Clone)]
 pub struct Bot {
-    chats: Arc<Mutex<Chats>>,
+    server: Arc<Mutex<Server>>,
+    /// Told whenever a poll that waits may have an answer.
+    wake: watch::Sender<()>,
     shutdown: CancellationToken,
 }
 
 impl Bot {
     pub(super) fn new(shutdown: CancellationToken) -> Self {
-        Self { chats: Arc::default(), shutdown }
+        Self { server: Arc::default(), wake: watch::Sender::new(()), shutdown }
     }
 
     /// Replaces the scripted faults; the first that fits a request is used.
@@ -109,111 +137,138 @@ impl Bot {
         self.lock().rules = rules;
     }
 
-    /// Returns the requests received, oldest first, at most the last 10,000.
+    /// Switches the limits of rate on or off; they are off at first.
+    pub fn set_limits(&self, is_on: bool) {
+        self.lock().is_limited = is_on;
+    }
+
+    /// Replaces the faults by chance; they begin at the seed.
+    ///
+    /// # Errors
+    /// These are no probabilities.
+    pub fn set_chance(&self, chance: Option<Chance>) -> Result<(), ChanceError> {
+        if chance.as_ref().is_some_and(|chance| !chance.is_valid()) {
+            return Err(ChanceError);
+        }
+        self.lock().dice = chance.map(Dice::new);
+        Ok(())
+    }
+
+    /// Sets or takes away a webhook, which gets nothing but makes getUpdates fail.
+    pub fn set_webhook(&self, url: Option<String>) {
+        self.lock().updates.webhook = url.filter(|url| !url.is_empty());
+        self.wake.send_replace(());
+    }
+
+    /// Makes a chat what it is to be.
+    ///
+    /// # Errors
+    /// No chat of this kind has this number.
+    pub fn set_chat(&self, chat: ChatSetup) -> Result<(), PeopleError> {
+        self.act(|server, _| server.set_chat(chat))
+    }
+
+    /// Takes a person or a group away for good; the bot is not told.
+    ///
+    /// # Errors
+    /// No chat has this number.
+    pub fn remove_chat(&self, chat: i64) -> Result<(), PeopleError> {
+        self.act(|server, _| server.remove_chat(chat))
+    }
+
+    /// Changes what the bot is in a chat, for which it gets `my_chat_member` unless nothing changed.
+    ///
+    /// # Errors
+    /// No chat has this number, or it has migrated.
+    pub fn set_member(&self, change: Membership) -> Result<(), PeopleError> {
+        self.act(|server, now_ms| server.set_member(change, now_ms))
+    }
+
+    /// Makes a group a supergroup: both tell so, and the old number is refused from then on.
+    ///
+    /// # Errors
+    /// One of the numbers is not of such a chat, or the bot is not in it.
+    pub fn migrate(&self, migration: Migration) -> Result<(), PeopleError> {
+        self.act(|server, now_ms| server.migrate(migration, now_ms))
+    }
+
+    /// Has a person write something and returns the number of the message.
+    ///
+    /// # Errors
+    /// It cannot be written there, or the bot is not in the chat; `/start` from a person lets it in again.
+    pub fn say(&self, say: Say) -> Result<i64, PeopleError> {
+        self.act(|server, now_ms| server.say(say, now_ms))
+    }
+
+    /// Has a person press a button and returns the id of the callback query, to be answered within a minute.
+    ///
+    /// # Errors
+    /// There is no such button, or the bot is not in the chat.
+    pub fn press(&self, press: Press) -> Result<String, PeopleError> {
+        self.act(|server, now_ms| server.press(press, now_ms))
+    }
+
+    /// Returns the messages that stand in a chat as the Bot API's `Message`, oldest first.
+    pub fn messages(&self, chat: i64) -> Vec<Value> {
+        self.lock().messages(chat)
+    }
+
+    /// Returns the requests received, oldest first, at most the last 200,000.
     pub fn requests(&self) -> Vec<Request> {
-        self.lock().requests.iter().cloned().collect()
+        self.requests_since(0)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Chats> {
-        self.chats.lock().expect("nothing panics while it holds the bot")
+    /// Returns the requests from an index on.
+    pub fn requests_since(&self, index: u64) -> Vec<Request> {
+        self.lock().requests.since(index).cloned().collect()
     }
-}
 
-pub(super) fn routes(bot: Bot) -> Router {
-    Router::new()
-        .route("/telegram/requests", get(requests))
-        .route("/telegram/control", post(control))
-        .route("/telegram/{bot}/{method}", get(call).post(call))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(bot)
-}
+    fn act<T>(&self, act: impl FnOnce(&mut Server, i64) -> T) -> T {
+        let done = act(&mut self.lock(), wall_ms());
+        self.wake.send_replace(());
+        done
+    }
 
-async fn requests(State(bot): State<Bot>) -> Json<Vec<Request>> {
-    Json(bot.requests())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Order {
-    rules: Vec<Rule>,
-}
-
-async fn control(State(bot): State<Bot>, body: String) -> Response {
-    match serde_json::from_str::<Order>(&body) {
-        Ok(order) => {
-            bot.set_rules(order.rules);
-            Json(json!({"ok": true})).into_response()
+    async fn answer(&self, call: Call) -> Answer {
+        if !call.method.eq_ignore_ascii_case("getUpdates") {
+            return self.lock().handle(call, wall_ms());
         }
-        Err(error) => (StatusCode::BAD_REQUEST, Json(json!({"error": error.to_string()}))).into_response(),
-    }
-}
-
-async fn call(
-    State(bot): State<Bot>,
-    ConnectInfo(connection): ConnectInfo<Connection>,
-    Path((token, method)): Path<(String, String)>,
-    Query(query): Query<Map<String, Value>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if !is_token(&token) {
-        return Refusal::new(StatusCode::NOT_FOUND, "Not Found").into_response();
-    }
-    let params = match params(query, &headers, &body) {
-        Ok(params) => params,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let (fault, answer) = bot.lock().handle(&method, params);
-    match (fault, answer) {
-        (Some(Fault::Hang), _) => {
-            // Either way nobody is answered.
-            let _ = timeout(HANG_MAX, bot.shutdown.cancelled()).await;
-            connection.reset();
-            StatusCode::NO_CONTENT.into_response()
+        let (trouble, polled) = self.lock().begin_poll(&call, wall_ms());
+        let result = match polled {
+            Polled::Answered(result) => result,
+            Polled::Waits(poll) => {
+                // An older poll ends with this one.
+                self.wake.send_replace(());
+                self.wait(poll).await
+            }
+        };
+        if let Err(Refusal { held, .. }) = &result {
+            // Either way it is answered.
+            let _ = timeout(*held, self.shutdown.cancelled()).await;
         }
-        (Some(Fault::Reset), _) => {
-            connection.reset();
-            StatusCode::NO_CONTENT.into_response()
+        self.lock().conclude(call, trouble, result, wall_ms())
+    }
+
+    async fn wait(&self, poll: Poll) -> Result<Value, Refusal> {
+        let mut wake = self.wake.subscribe();
+        loop {
+            wake.mark_unchanged();
+            let now_ms = wall_ms();
+            let answer = self.lock().updates.look(poll, now_ms);
+            if let Some(answer) = answer {
+                return answer;
+            }
+            let left = Duration::from_millis((poll.until_ms - now_ms).unsigned_abs());
+            tokio::select! {
+                // The sender lives in `self`.
+                _ = wake.changed() => {}
+                () = sleep(left) => {}
+                () = self.shutdown.cancelled() => return Ok(json!([])),
+            }
         }
-        (Some(Fault::BadGateway), _) => fault::bad_gateway(),
-        (Some(Fault::Truncated), Ok(result)) => fault::truncated(&json!({"ok": true, "result": result})),
-        (_, Ok(result)) => Json(json!({"ok": true, "result": result})).into_response(),
-        (_, Err(refusal)) => refusal.into_response(),
     }
-}
 
-/// The real server answers 404 to what cannot be a token, and 401 to a token it does not know.
-fn is_token(path: &str) -> bool {
-    let Some((id, secret)) = path.strip_prefix("bot").and_then(|token| token.split_once(':')) else { return false };
-    let is_secret = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    !id.is_empty()
-        && id.bytes().all(|byte| byte.is_ascii_digit())
-        && !secret.is_empty()
-        && secret.bytes().all(is_secret)
-}
-
-/// Returns the parameters of a request: of the body, or else of the query.
-fn params(query: Map<String, Value>, headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if let Some(boundary) = kind.strip_prefix("multipart/form-data").and_then(|rest| rest.split_once("boundary=")) {
-        return Ok(multipart::fields(body, boundary.1.trim_matches('"')));
-    }
-    if body.is_empty() {
-        return Ok(query);
-    }
-    serde_json::from_slice(body).map_err(|_| Refusal::bad("can't parse JSON object"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_looks_like_a_token_is_taken() {
-        for (path, taken) in
-            [("bot123:AbC-_9", true), ("bot123", false), ("bot:x", false), ("botx:1", false), ("123:x", false)]
-        {
-            assert_eq!(is_token(path), taken, "{path}");
-        }
+    fn lock(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().expect("nothing panics while it holds the bot")
     }
 }

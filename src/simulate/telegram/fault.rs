@@ -1,6 +1,6 @@
 //! What the Bot API stand-in answers instead of what was asked for.
 
-use std::io;
+use std::{io, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -40,11 +40,10 @@ impl Fault {
     pub(super) fn refusal(&self) -> Option<Refusal> {
         Some(match self {
             Self::RetryAfter(seconds) => Refusal {
-                code: StatusCode::TOO_MANY_REQUESTS,
-                description: format!("Too Many Requests: retry after {seconds}"),
-                retry_after: Some(*seconds),
+                parameters: json!({"retry_after": seconds}),
+                ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, &format!("Too Many Requests: retry after {seconds}"))
             },
-            Self::Blocked => Refusal::new(StatusCode::FORBIDDEN, "Forbidden: bot was blocked by the user"),
+            Self::Blocked => Refusal::forbidden("bot was blocked by the user"),
             Self::ChatNotFound => Refusal::bad("chat not found"),
             Self::CantParseEntities => {
                 Refusal::bad("can't parse entities: Unsupported start tag \"x\" at byte offset 0")
@@ -61,26 +60,48 @@ impl Fault {
 pub(super) struct Refusal {
     pub(super) code: StatusCode,
     pub(super) description: String,
-    retry_after: Option<u64>,
+    /// `parameters` of the answer; null: none.
+    parameters: Value,
+    /// How long the server holds the answer back.
+    pub(super) held: Duration,
 }
 
 impl Refusal {
     pub(super) fn new(code: StatusCode, description: &str) -> Self {
-        Self { code, description: description.to_owned(), retry_after: None }
+        Self { code, description: description.to_owned(), parameters: Value::Null, held: Duration::ZERO }
     }
 
     /// A request that is wrong.
     pub(super) fn bad(what: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, &format!("Bad Request: {what}"))
     }
+
+    /// What the bot may not do.
+    pub(super) fn forbidden(what: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, &format!("Forbidden: {what}"))
+    }
+
+    /// A group that goes on under another number.
+    pub(super) fn migrated(to: i64) -> Self {
+        let parameters = json!({"migrate_to_chat_id": to});
+        Self { parameters, ..Self::bad("group chat was upgraded to a supergroup chat") }
+    }
+
+    /// Two that want the updates of one bot.
+    pub(super) fn conflict(what: &str, held: Duration) -> Self {
+        Self { held, ..Self::new(StatusCode::CONFLICT, &format!("Conflict: {what}")) }
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut body = json!({"ok": false, "error_code": self.code.as_u16(), "description": self.description});
-        match self.retry_after {
+        let retry_after = self.parameters["retry_after"].as_u64();
+        if !self.parameters.is_null() {
+            body["parameters"] = self.parameters;
+        }
+        match retry_after {
             Some(seconds) => {
-                body["parameters"] = json!({"retry_after": seconds});
                 (self.code, [(header::RETRY_AFTER, seconds.to_string())], axum::Json(body)).into_response()
             }
             None => (self.code, axum::Json(body)).into_response(),

@@ -1,24 +1,30 @@
 //! The little of `multipart/form-data` (RFC 7578) that an upload of one photo needs.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-/// Returns the fields of a body: text as text (as JSON where it is an object), a file as its size in bytes.
-pub(super) fn fields(body: &[u8], boundary: &str) -> Map<String, Value> {
+/// Returns the fields of a body, text as text and of a file its size in bytes, and its files.
+pub(super) fn fields(body: &[u8], boundary: &str) -> (Map<String, Value>, BTreeMap<String, Vec<u8>>) {
     let delimiter = format!("--{boundary}");
-    split(body, delimiter.as_bytes()).into_iter().filter_map(field).collect()
+    let (mut fields, mut files) = (Map::new(), BTreeMap::new());
+    for (name, content, is_file) in split(body, delimiter.as_bytes()).into_iter().filter_map(field) {
+        if is_file {
+            fields.insert(name.clone(), json!({"bytes": content.len()}));
+            files.insert(name, content.to_vec());
+        } else {
+            fields.insert(name, json!(String::from_utf8_lossy(content)));
+        }
+    }
+    (fields, files)
 }
 
-fn field(part: &[u8]) -> Option<(String, Value)> {
+/// Returns the name of a part, its content, and whether it is a file.
+fn field(part: &[u8]) -> Option<(String, &[u8], bool)> {
     let end = find(part, b"\r\n\r\n")?;
     let head = str::from_utf8(&part[..end]).ok()?;
     let content = part[end + 4..].strip_suffix(b"\r\n")?;
-    let name = quoted(head, " name=\"")?;
-    if quoted(head, "filename=\"").is_some() {
-        return Some((name, json!({"bytes": content.len()})));
-    }
-    let text = String::from_utf8_lossy(content).into_owned();
-    let object = text.starts_with('{').then(|| serde_json::from_str(&text).ok()).flatten();
-    Some((name, object.unwrap_or(Value::String(text))))
+    Some((quoted(head, " name=\"")?, content, quoted(head, "filename=\"").is_some()))
 }
 
 fn quoted(head: &str, before: &str) -> Option<String> {
@@ -49,14 +55,17 @@ mod tests {
             Content-Disposition: form-data; name=\"reply_parameters\"\r\n\r\n{\"message_id\":1}\r\n--XX\r\n\
             Content-Disposition: form-data; name=\"photo\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n\
             \x89PNG\r\n\r\n\xff\r\n--XX--\r\n";
-        let fields = Value::Object(fields(body, "XX"));
-        assert_eq!(fields, json!({"chat_id": "42", "reply_parameters": {"message_id": 1}, "photo": {"bytes": 9}}));
+        let (fields, files) = fields(body, "XX");
+        let expected = json!({"chat_id": "42", "reply_parameters": "{\"message_id\":1}", "photo": {"bytes": 9}});
+        assert_eq!(Value::Object(fields), expected);
+        assert_eq!(files, BTreeMap::from([("photo".to_owned(), b"\x89PNG\r\n\r\n\xff".to_vec())]));
     }
 
     proptest::proptest! {
         #[test]
         fn no_body_makes_it_panic(body in "(--X|\r|\n|name=\"|\"| |a|;){0,60}") {
-            fields(body.as_bytes(), "X");
+            let (fields, files) = fields(body.as_bytes(), "X");
+            assert!(files.len() <= fields.len());
         }
     }
 }
