@@ -1,5 +1,7 @@
 //! `foreshock replay`: a recording or a range of MARKET through the live detector; nothing is sent or stored.
 
+mod compare;
+
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use anyhow::Context as _;
@@ -11,6 +13,7 @@ use ingest::config::Bases;
 use jiff::Timestamp;
 use nats::{Bus, Cursor};
 use schemas::{
+    alert::Alert,
     id::Id,
     market::{MarketEvent, Origin, Rules as RulesEvent},
     position::Sequence,
@@ -21,6 +24,7 @@ use schemas::{
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::compare::{Episodes, Report};
 use crate::{
     cli::{self, Speed},
     run::{self, Context, connect, detect::from_the_first, frames::Frames, say, stdout},
@@ -28,43 +32,31 @@ use crate::{
 
 pub(super) async fn run(context: &Context, options: &cli::Replay) -> anyhow::Result<()> {
     let rules = options.rules.as_deref().map(run::rules::read).transpose()?;
+    let other = options.compare.as_deref().map(run::rules::read).transpose()?;
     let replay = match (&options.file, options.venue) {
         (Some(file), Some(venue)) => {
             let frames = Frames::open(venue, options.instruments.as_deref(), file, bases(context))?;
-            replay_file(frames, rules.unwrap_or_else(|| context.settings.rules_in_force()), options.speed).await?
+            let rules = rules.unwrap_or_else(|| context.settings.rules_in_force());
+            let replay = Replay::new(Detector::new(FoldStart::Complete), Some(rules), other);
+            replay_file(frames, replay, options.speed).await?
         }
         _ => {
             let bus = connect(context, "replay").await?;
-            let replay = replay_stream(&bus, rules, options).await?;
+            let replay = replay_stream(&bus, rules, other, options).await?;
             bus.close().await;
             replay
         }
     };
-    let refused = replay.refused.map(|refused| format!(", {refused}")).unwrap_or_default();
-    say(&format!("{} events, {} alerts{refused}", replay.events, replay.alerts));
-    Ok(())
+    replay.finish(context.json)
 }
 
 fn bases(context: &Context) -> Bases {
     run::ingest::bases(&context.settings.bases)
 }
 
-/// What a replay went through and gave out.
-#[derive(Default)]
-struct Totals {
-    events: u64,
-    alerts: u64,
-    /// What a file held and could not be taken.
-    refused: Option<String>,
-}
-
 /// Frames become a log as MARKET would hold it: every id once, in file order, behind the rules.
-async fn replay_file(mut frames: Frames, rules: Rules, speed: Speed) -> anyhow::Result<Totals> {
-    let mut detector = Detector::new(FoldStart::Complete);
-    let rules = RulesEvent::new(1, Origin::Config, rules.to_toml());
+async fn replay_file(mut frames: Frames, mut replay: Replay, speed: Speed) -> anyhow::Result<Replay> {
     let mut position = Sequence::new(1);
-    detector.handle_event(position, &MarketEvent::Rules(rules));
-    let mut printer = Printer::new();
     let mut pace = Pace::new(speed);
     let mut seen: BTreeSet<Id> = BTreeSet::new();
     while let Some((_, frame)) = frames.next()? {
@@ -74,13 +66,11 @@ async fn replay_file(mut frames: Frames, rules: Rules, speed: Speed) -> anyhow::
             }
             pace.wait_for(liquidation.event_time).await;
             position = position.next();
-            printer.totals.events += 1;
-            detector.handle_event(position, &MarketEvent::Liquidation(liquidation));
-            printer.drain(&mut detector, |_| true)?;
+            replay.handle(position, &MarketEvent::Liquidation(liquidation), |_| true)?;
         }
     }
-    printer.totals.refused = Some(frames.refused());
-    Ok(printer.totals)
+    replay.refused = Some(frames.refused());
+    Ok(replay)
 }
 
 /// Which alerts of the stream are shown.
@@ -98,40 +88,37 @@ impl Range {
 
 /// A range begins 25 h earlier, or at the first retained message, and drops what fires before it. Here every fold begins
 /// at the first retained message: it reads 300,000 messages a second, and the result is that of the longest look-back.
-async fn replay_stream(bus: &Bus, rules: Option<Rules>, options: &cli::Replay) -> anyhow::Result<Totals> {
+async fn replay_stream(
+    bus: &Bus,
+    rules: Option<Rules>,
+    other: Option<Rules>,
+    options: &cli::Replay,
+) -> anyhow::Result<Replay> {
     bus.check_market().await.context("MARKET cannot be replayed")?;
     let range = range(bus, options).await?;
     let start = from_the_first(bus).await?;
-    let mut detector = start.detector;
-    if let Some(rules) = &rules {
-        let event = RulesEvent::new(0, Origin::Cli, rules.to_toml());
-        detector.handle_event(Sequence::new(0), &MarketEvent::Rules(event));
-    }
+    let mut replay = Replay::new(start.detector, rules, other);
     let mut cursor = Cursor::open(bus, Stream::Market, start.from, None).await?;
-    let mut printer = Printer::new();
     let mut pace = Pace::new(options.speed);
     while let Some(record) = cursor.next_pending().await? {
         if record.sequence > range.to {
             break;
         }
         let event = match wire::decode::<MarketEvent>(&record.payload) {
-            Ok(MarketEvent::Rules(_)) if rules.is_some() => continue,
             Ok(event) => event,
             Err(error) => {
                 warn!(sequence = %record.sequence, %error, "message of MARKET cannot be decoded");
                 continue;
             }
         };
-        printer.totals.events += 1;
         if record.sequence >= range.from
             && let MarketEvent::Liquidation(event) = &event
         {
             pace.wait_for(event.event_time).await;
         }
-        detector.handle_event(record.sequence, &event);
-        printer.drain(&mut detector, |detected| range.holds(detected))?;
+        replay.handle(record.sequence, &event, |detected| range.holds(detected))?;
     }
-    Ok(printer.totals)
+    Ok(replay)
 }
 
 async fn range(bus: &Bus, options: &cli::Replay) -> anyhow::Result<Range> {
@@ -149,34 +136,115 @@ async fn range(bus: &Bus, options: &cli::Replay) -> anyhow::Result<Range> {
     })
 }
 
-/// Prints alerts as JSON lines.
-struct Printer {
-    out: Box<dyn Write + Send>,
-    totals: Totals,
+/// One or two runs over the same events, and what they went through.
+struct Replay {
+    runs: Vec<Run>,
+    events: u64,
+    /// What a file held and could not be taken.
+    refused: Option<String>,
 }
 
-impl Printer {
-    fn new() -> Self {
-        Self { out: stdout(), totals: Totals::default() }
+/// One detector.
+struct Run {
+    detector: Detector,
+    /// It keeps its rules whatever version comes into force.
+    has_own_rules: bool,
+    alerts: u64,
+    out: Out,
+}
+
+/// Where alerts go.
+enum Out {
+    /// To stdout, as JSON lines.
+    Lines(Box<dyn Write + Send>),
+    /// Into a comparison.
+    Compared(Episodes),
+}
+
+impl Replay {
+    /// Begins with `detector` and `rules`, or without any with those that come into force; the `other` rules are compared.
+    fn new(detector: Detector, rules: Option<Rules>, other: Option<Rules>) -> Self {
+        let runs = match other {
+            None => vec![Run::new(detector, rules, Out::Lines(stdout()))],
+            Some(other) => {
+                let compared = || Out::Compared(Episodes::default());
+                vec![Run::new(detector.clone(), rules, compared()), Run::new(detector, Some(other), compared())]
+            }
+        };
+        Self { runs, events: 0, refused: None }
     }
 
-    /// Prints what the detector gave out and is `shown`.
-    fn drain(&mut self, detector: &mut Detector, shown: impl Fn(&Detected) -> bool) -> anyhow::Result<()> {
-        while let Some(output) = detector.poll_output() {
+    /// Handles one event of the log; what it fires counts where it is `shown`.
+    fn handle(
+        &mut self,
+        position: Sequence,
+        event: &MarketEvent,
+        shown: impl Fn(&Detected) -> bool,
+    ) -> anyhow::Result<()> {
+        self.events += 1;
+        self.runs.iter_mut().try_for_each(|run| run.handle(position, event, &shown))
+    }
+
+    /// Writes what is left to be written.
+    fn finish(self, json: bool) -> anyhow::Result<()> {
+        let Self { runs, events, refused } = self;
+        let alerts: Vec<_> = runs.iter().map(|run| run.alerts.to_string()).collect();
+        let compared = runs.into_iter().filter_map(|run| match run.out {
+            Out::Compared(episodes) => Some(episodes),
+            Out::Lines(_) => None,
+        });
+        if let [before, after] = &mut compared.collect::<Vec<_>>()[..] {
+            let report = Report::new(std::mem::take(before), std::mem::take(after));
+            let text = if json { serde_json::to_string(&report)? } else { report.text() };
+            let mut out = stdout();
+            writeln!(out, "{text}").and_then(|()| out.flush()).context("stdout cannot be written")?;
+        }
+        let refused = refused.map(|refused| format!(", {refused}")).unwrap_or_default();
+        say(&format!("{events} events, {} alerts{refused}", alerts.join(" and ")));
+        Ok(())
+    }
+}
+
+impl Run {
+    fn new(mut detector: Detector, rules: Option<Rules>, out: Out) -> Self {
+        if let Some(rules) = &rules {
+            let event = RulesEvent::new(0, Origin::Cli, rules.to_toml());
+            detector.handle_event(Sequence::new(0), &MarketEvent::Rules(event));
+        }
+        Self { detector, has_own_rules: rules.is_some(), alerts: 0, out }
+    }
+
+    fn handle(
+        &mut self,
+        position: Sequence,
+        event: &MarketEvent,
+        shown: impl Fn(&Detected) -> bool,
+    ) -> anyhow::Result<()> {
+        if self.has_own_rules && matches!(event, MarketEvent::Rules(_)) {
+            return Ok(());
+        }
+        self.detector.handle_event(position, event);
+        while let Some(output) = self.detector.poll_output() {
             match output {
-                Output::Alert(detected) if shown(&detected) => {
-                    self.totals.alerts += 1;
-                    let alert = serde_json::to_string(&detected.alert).context("alert not writable")?;
-                    let written = writeln!(self.out, "{alert}").and_then(|()| self.out.flush());
-                    written.context("stdout cannot be written")?;
-                }
-                Output::Alert(_) => {}
+                Output::Alert(detected) => self.take(&detected.alert, shown(&detected))?,
                 Output::RulesRefused { position, version, error } => {
                     warn!(%position, version, %error, "rules cannot be read; the version before stays in force");
                 }
             }
         }
         Ok(())
+    }
+
+    fn take(&mut self, alert: &Alert, is_shown: bool) -> anyhow::Result<()> {
+        self.alerts += u64::from(is_shown);
+        match &mut self.out {
+            Out::Lines(out) if is_shown => {
+                let alert = serde_json::to_string(alert).context("alert not writable")?;
+                writeln!(out, "{alert}").and_then(|()| out.flush()).context("stdout cannot be written")
+            }
+            Out::Lines(_) => Ok(()),
+            Out::Compared(episodes) => episodes.take(alert, is_shown),
+        }
     }
 }
 
