@@ -2,7 +2,10 @@
 //!
 //! A version of the rules is one TOML text. It is read whole or refused with every mistake at once.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use rust_decimal::Decimal;
 use schemas::{
@@ -171,6 +174,17 @@ impl Rules {
     /// Returns what is looked for in open interest of `base`, or nothing when no section covers it.
     pub fn oi(&self, base: &Base) -> Option<&OiRule> {
         self.oi.get(base.as_str()).or_else(|| self.oi.get(DEFAULT_SECTION))
+    }
+
+    /// Returns the base assets with a section of their own.
+    pub fn bases(&self) -> BTreeSet<Base> {
+        let names = self.liquidation.keys().chain(self.oi.keys()).filter(|name| *name != DEFAULT_SECTION);
+        names.filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// Returns what is looked for in every base without a section of its own: the sections `default`.
+    pub fn others(&self) -> (Option<&LiquidationRule>, Option<&OiRule>) {
+        (self.liquidation.get(DEFAULT_SECTION), self.oi.get(DEFAULT_SECTION))
     }
 
     /// Returns the section of a base's liquidations to change, if it has one of its own.
@@ -401,7 +415,11 @@ mod tests {
     fn a_default_section_covers_every_other_base() {
         let rules =
             Rules::parse("[liquidation.default]\nsingle_usd=5\ncascade_count=2\ncascade_usd=1000\nwindow=\"30s\"\n");
-        assert!(rules.unwrap().liquidation(&base("DOGE")).is_some());
+        let rules = rules.unwrap();
+        assert!(rules.liquidation(&base("DOGE")).is_some());
+        assert_eq!((rules.bases(), rules.others()), (BTreeSet::new(), (rules.liquidation(&base("DOGE")), None)));
+        assert_eq!(Rules::shipped().bases(), ["BTC", "ETH", "SOL"].map(base).into());
+        assert_eq!(Rules::shipped().others(), (None, None));
     }
 
     #[test]

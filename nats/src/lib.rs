@@ -17,6 +17,7 @@ mod rules;
 mod server;
 mod service;
 mod snapshots;
+mod subscribers;
 mod topology;
 
 pub use bus::{Bus, ConnectError, Connection};
@@ -34,4 +35,5 @@ pub use rules::{RulesError, RulesVersion};
 pub use server::{PrivateServer, SearchPath, ServerConfig, ServerError, Store};
 pub use service::{Service, ServiceError, ServiceStatus};
 pub use snapshots::{SaveOutcome, SnapshotError, SnapshotHead};
+pub use subscribers::{StoredSubscriber, SubscribersError};
 pub use topology::{Action, Change, FieldChange, TopologyError};

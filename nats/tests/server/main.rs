@@ -13,5 +13,6 @@ mod register;
 mod rules;
 mod service;
 mod snapshots;
+mod subscribers;
 mod support;
 mod topology;
