@@ -12,6 +12,7 @@ use crate::{
     simulate::Scenario,
 };
 
+pub mod subscribers;
 #[cfg(test)]
 mod tests;
 
@@ -84,7 +85,7 @@ pub enum Command {
     Notify,
     /// Turn raw venue frames, one JSON a line, into events as JSON lines
     Normalize(Normalize),
-    /// Run recorded events through the live detector: alerts as JSON lines, nothing sent
+    /// Run recorded events through the live detector: alerts as JSON lines, or what other rules would change; nothing sent
     Replay(Replay),
     /// Draw open interest and its alerts as an SVG picture
     Plot(Plot),
@@ -98,6 +99,9 @@ pub enum Command {
     /// Show, check and change the detection rules
     #[command(subcommand)]
     Rules(Rules),
+    /// List, add and change who is told what
+    #[command(subcommand)]
+    Subscribers(subscribers::Subscribers),
     /// Show the state of every service
     Status,
     /// Exit 0 if the services are healthy, else 1
@@ -183,6 +187,9 @@ pub struct Replay {
     /// Use these rules instead of those in force
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
+    /// Show what these rules would add, lose or move, instead of alerts
+    #[arg(long, value_name = "OTHER_RULES", conflicts_with = "speed")]
+    pub compare: Option<PathBuf>,
     /// Speed in event time: 60x or max
     #[arg(long, value_name = "FACTOR", default_value = "max")]
     pub speed: Speed,
@@ -210,7 +217,7 @@ pub struct Plot {
     /// Draw up to this time: RFC 3339, or 2h for two hours ago
     #[arg(long, value_name = "TIME", conflicts_with = "scenario")]
     pub until: Option<When>,
-    /// File to write
+    /// File to write: PNG when it ends in .png, else SVG
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }

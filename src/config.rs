@@ -178,8 +178,14 @@ pub struct Notify {
     pub liquidation_alerts: bool,
     /// Whether open-interest explosions are sent; otherwise they are held as disabled. Default: true.
     pub oi_alerts: bool,
-    /// Shortest time between two messages about one base to one chat, event time, at most a day. Default: unset.
-    pub rate_limit: Option<Duration>,
+    /// Shortest time between two messages about one base to one chat, event time, at most an hour; zero is none.
+    /// Default: 60 s, as existing environments have it.
+    pub rate_limit: Duration,
+    /// Chats that are told of feeds that are dead and back: ids, or `@name`. Default: none, it only goes to the log.
+    pub operator_chats: Vec<String>,
+    /// How long a feed is dead before operators are told, host clock, 10 s to an hour. Default: 60 s, which a usual
+    /// reconnect stays below (design 9).
+    pub feed_grace: Duration,
 }
 
 /// Logs, which go to stderr.
@@ -253,7 +259,9 @@ impl Settings {
         let notify = Notify {
             liquidation_alerts: reader.value(&keys::LIQUIDATION_ALERTS, values::boolean),
             oi_alerts: reader.value(&keys::OI_ALERTS, values::boolean),
-            rate_limit: reader.optional(&keys::RATE_LIMIT, values::rate_limit),
+            rate_limit: reader.value(&keys::RATE_LIMIT, values::rate_limit),
+            operator_chats: reader.optional(&keys::OPERATOR_CHATS, values::chats).unwrap_or_default(),
+            feed_grace: reader.value(&keys::FEED_GRACE, values::feed_grace),
         };
         let log = Log {
             level: reader.value(&keys::LOG_LEVEL, values::log_level),

@@ -15,6 +15,7 @@ mod running;
 mod service;
 mod simulate;
 mod status;
+pub(crate) mod subscribers;
 mod topology;
 mod up;
 
@@ -99,6 +100,7 @@ const fn sink(command: &Command, view: &up::View) -> Sink {
         | Command::Decode
         | Command::Topology(_)
         | Command::Rules(_)
+        | Command::Subscribers(_)
         | Command::Status
         | Command::Health(_)
         | Command::Config(_)
@@ -153,6 +155,7 @@ async fn dispatch(context: Context, command: &Command, view: up::View) -> anyhow
         Command::Decode => decode::run()?,
         Command::Topology(command) => return topology::run(&context, command).await,
         Command::Rules(command) => rules::run(&context, command).await?,
+        Command::Subscribers(command) => subscribers::run(&context, command).await?,
         Command::Status => status::status(&context).await?,
         Command::Health(options) => return status::health(&context, options).await,
         Command::Config(command) => config::run(&context, command)?,

@@ -69,6 +69,7 @@ impl Key {
 
 const TOKEN: &str = "a bot's token, <number>:<secret>,";
 const BOOL: &str = "true or false";
+const CHATS_VALID: &str = "a list of chats, each a whole number such as -1001234567890 or a name such as @channel,";
 const WS_BASE: &str = "a ws:// or wss:// URL without user, query or fragment";
 const HTTP_BASE: &str = "an http:// or https:// URL without user, query or fragment";
 
@@ -128,12 +129,7 @@ pub(crate) const MARKET_DATA_URL: Key = Key::new(Kind::Url, "oi.market_data_url"
 
 pub(crate) const SHARED_TOKEN: Key = Key::new(Kind::Secret, "telegram.bot_token", "TELEGRAM_BOT_TOKEN", TOKEN);
 pub(crate) const OWN_TOKEN: Key = Key::new(Kind::Secret, "telegram.own_bot_token", "FORESHOCK_BOT_TOKEN", TOKEN);
-pub(crate) const CHATS: Key = Key::new(
-    Kind::List,
-    "telegram.chats",
-    "TELEGRAM_CHAT_ID",
-    "a list of chats, each a whole number such as -1001234567890 or a name such as @channel,",
-);
+pub(crate) const CHATS: Key = Key::new(Kind::List, "telegram.chats", "TELEGRAM_CHAT_ID", CHATS_VALID);
 pub(crate) const TELEGRAM_API: Key = Key::new(
     Kind::Url,
     "telegram.api_url",
@@ -149,8 +145,14 @@ pub(crate) const RATE_LIMIT: Key = Key::new(
     Kind::Value,
     "notify.rate_limit",
     "ALERT_RATE_LIMIT_SECONDS",
-    "whole seconds or a duration such as 60s, at most 24h,",
-);
+    "whole seconds or a duration such as 60s, at most 1h,",
+)
+.default("60s");
+pub(crate) const OPERATOR_CHATS: Key =
+    Key::new(Kind::List, "notify.operator_chats", "FORESHOCK_OPERATOR_CHATS", CHATS_VALID);
+pub(crate) const FEED_GRACE: Key =
+    Key::new(Kind::Value, "notify.feed_grace", "FORESHOCK_FEED_GRACE", "a duration of 10s to 1h such as 60s")
+        .default("60s");
 
 pub(crate) const LOG_LEVEL: Key =
     Key::new(Kind::Value, "log.level", "MONITORING_LOG_LEVEL", "TRACE, DEBUG, INFO, WARNING, ERROR or CRITICAL")
@@ -160,7 +162,7 @@ pub(crate) const LOG_FORMAT: Key =
     Key::new(Kind::Value, "log.format", "FORESHOCK_LOG_FORMAT", "text or json").flag("--log-format");
 
 /// Every key, in the order they are shown.
-pub(crate) const ALL: [&Key; 29] = [
+pub(crate) const ALL: [&Key; 31] = [
     &MARKET,
     &BASES,
     &INSTANCE,
@@ -188,6 +190,8 @@ pub(crate) const ALL: [&Key; 29] = [
     &LIQUIDATION_ALERTS,
     &OI_ALERTS,
     &RATE_LIMIT,
+    &OPERATOR_CHATS,
+    &FEED_GRACE,
     &LOG_LEVEL,
     &LOG_FORMAT,
 ];

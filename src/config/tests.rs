@@ -66,7 +66,7 @@ fn every_mistake_is_told_at_once_with_its_name_its_value_and_what_is_valid() {
         r#"oi.source is "rumours": direct or market-data is expected"#,
         r#"oi.bases is "*": a list of base assets such as BTC,ETH, or none is expected"#,
         r#"ENABLE_OI_ALERTS is "perhaps": true or false is expected"#,
-        r#"ALERT_RATE_LIMIT_SECONDS is "25h": whole seconds or a duration such as 60s, at most 24h, is expected"#,
+        r#"ALERT_RATE_LIMIT_SECONDS is "25h": whole seconds or a duration such as 60s, at most 1h, is expected"#,
         r#"--log-level is "loud": TRACE,"#,
         r#"log.format is "true": text or json is expected"#,
         r#"LIQUIDATION_THRESHOLD_BTC is "lots": a number above 0 is expected"#,
@@ -303,9 +303,25 @@ fn words_of_an_existing_environment_are_understood() {
     ] {
         assert_eq!(load("", &[("MONITORING_LOG_LEVEL", text)]).unwrap().log.level, level, "{text}");
     }
-    for (text, seconds) in [("60", 60), ("0", 0), ("5m", 300), ("24h", 86_400)] {
+    for (text, seconds) in [("60", 60), ("0", 0), ("5m", 300), ("1h", 3_600), ("", 60)] {
         let limit = load("", &[("ALERT_RATE_LIMIT_SECONDS", text)]).unwrap().notify.rate_limit;
-        assert_eq!(limit, Some(Duration::from_secs(seconds)), "{text}");
+        assert_eq!(limit, Duration::from_secs(seconds), "{text}");
+    }
+    for (text, seconds) in [("10s", Some(10)), ("1h", Some(3_600)), ("9s", None), ("61m", None), ("60", None)] {
+        let grace = load("", &[("FORESHOCK_FEED_GRACE", text)]).ok().map(|settings| settings.notify.feed_grace);
+        assert_eq!(grace, seconds.map(Duration::from_secs), "{text}");
+    }
+}
+
+#[test]
+fn operators_are_a_list_that_may_be_left_out() {
+    let none = load("", &[]).unwrap();
+    assert_eq!(none.notify.operator_chats, Vec::<String>::new());
+    let file = "notify.operator_chats = [-7, '@ops']\n";
+    let some = load(file, &[]).unwrap();
+    assert_eq!(some.notify.operator_chats, ["-7", "@ops"]);
+    for (name, text) in [("FORESHOCK_OPERATOR_CHATS", "me"), ("FORESHOCK_OPERATOR_CHATS", "0")] {
+        assert!(load("", &[(name, text)]).is_err(), "{name}={text}");
     }
 }
 

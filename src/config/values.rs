@@ -1,8 +1,9 @@
 //! Texts become values: one function per form, `None` for what is not valid.
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use detect::rules::parse_duration;
+use notify::caps::RATE_LIMIT_MAX;
 use schemas::{name::Base, secret::Secret};
 use url::{Host, Url};
 
@@ -11,8 +12,8 @@ use super::{Bases, Credentials, LogFormat, LogLevel, Market};
 /// Longest name of a process, in characters. It stands in every feed event; a longer one is refused.
 const INSTANCE_CHARS_MAX: usize = 64;
 
-/// Longest time between two messages about one base: a day. A longer one would be a mute and is refused.
-const RATE_LIMIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Grace before a dead feed is told: two signs of life, up to what would hide an outage. Others are refused.
+const FEED_GRACE: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(60 * 60);
 
 pub(super) fn market(text: &str) -> Option<Market> {
     match text.to_ascii_lowercase().as_str() {
@@ -171,6 +172,10 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 pub(super) fn rate_limit(text: &str) -> Option<Duration> {
     let limit = text.parse().ok().map(Duration::from_secs).or_else(|| duration(text))?;
     (limit <= RATE_LIMIT_MAX).then_some(limit)
+}
+
+pub(super) fn feed_grace(text: &str) -> Option<Duration> {
+    duration(text).filter(|grace| FEED_GRACE.contains(grace))
 }
 
 pub(super) fn log_level(text: &str) -> Option<LogLevel> {

@@ -31,6 +31,7 @@ pub(super) async fn print(bus: &Bus, json: bool) -> anyhow::Result<()> {
             }
         }
         LedgerEvent::Delivery(delivery) => sent += u64::from(matches!(delivery.outcome, Outcome::Sent { .. })),
+        LedgerEvent::Note(_) | LedgerEvent::Feedback(_) | LedgerEvent::Update(_) => {}
     })
     .await?;
     let text = if json {

@@ -1,0 +1,156 @@
+//! The chart that follows an alert: drawn from MARKET when it is first asked for, uploaded once, then known by its name.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use anyhow::Context as _;
+use nats::{Bus, Cursor};
+use notify::{
+    failure::{Failure, MessageId, Refusal},
+    recipient::ChatId,
+    telegram::{Frame, Photo, SendError, Telegram},
+};
+use schemas::{
+    alert::{Alert, Finding, Phase},
+    id::Id,
+    market::MarketEvent,
+    position::{Evidence, Sequence},
+    subject::Stream,
+    wire,
+};
+use tokio::sync::{Mutex, OnceCell};
+use tracing::warn;
+
+use crate::chart::{Interest, Liquidations};
+
+/// Alerts whose chart can be asked for: one is dropped a minute after its message, and more starts than this within a
+/// minute are more than any chat is told of. Of an older one there is no picture.
+const ALERTS_MAX: usize = 32;
+
+/// Places of MARKET before the evidence in which the minutes before an alert are looked for: a minute at the market's worst
+/// (a few hundred events a second), hours otherwise.
+const LEAD: u64 = 20_000;
+
+/// Longest time before an alert that a chart shows, in milliseconds of venue time: five minutes of liquidations, or a window
+/// of open interest with its lead-in.
+const SPAN_MS: i64 = 3 * 3600 * 1000;
+
+/// Events a chart is made of; of more the newest.
+const EVENTS_MAX: usize = 20_000;
+
+pub(super) struct Pictures {
+    bus: Bus,
+    alerts: std::sync::Mutex<VecDeque<Arc<Picture>>>,
+}
+
+/// One alert's chart.
+struct Picture {
+    alert: Alert,
+    evidence: Evidence,
+    /// PNG; absent when it cannot be drawn.
+    png: OnceCell<Option<Vec<u8>>>,
+    /// Telegram's name of it. Who uploads it holds the lock, and the others wait for the name.
+    file: Mutex<Option<String>>,
+}
+
+impl Pictures {
+    pub(super) fn new(bus: &Bus) -> Self {
+        Self { bus: bus.clone(), alerts: std::sync::Mutex::default() }
+    }
+
+    /// Remembers an alert that a chart may follow.
+    pub(super) fn remember(&self, alert: &Alert, evidence: Option<Evidence>) {
+        let starts = match &alert.finding {
+            Finding::LargeLiquidation(_) => false,
+            Finding::Cascade(cascade) => cascade.phase == Phase::Started,
+            Finding::OiExplosion(explosion) => explosion.phase == Phase::Started,
+        };
+        let Some(evidence) = evidence.filter(|_| starts) else { return };
+        let picture = Picture { alert: alert.clone(), evidence, png: OnceCell::new(), file: Mutex::default() };
+        let mut alerts = self.alerts.lock().expect("nothing panics while it holds the alerts");
+        if alerts.len() == ALERTS_MAX {
+            alerts.pop_front();
+        }
+        alerts.push_back(Arc::new(picture));
+    }
+
+    fn find(&self, alert: Id) -> Option<Arc<Picture>> {
+        let alerts = self.alerts.lock().expect("nothing panics while it holds the alerts");
+        alerts.iter().rev().find(|picture| picture.alert.id == alert).cloned()
+    }
+
+    /// Sends the chart of an alert to a chat.
+    pub(super) async fn send(
+        &self,
+        telegram: &Telegram,
+        chat: &ChatId,
+        alert: Id,
+        frame: &Frame<'_>,
+    ) -> Result<MessageId, SendError> {
+        let none = SendError::of(Failure::Refused(Refusal::NoPicture));
+        let Some(picture) = self.find(alert) else { return Err(none) };
+        let Some(png) = picture.png.get_or_init(|| self.draw(&picture)).await else { return Err(none) };
+        let mut file = picture.file.lock().await;
+        if let Some(name) = file.clone() {
+            drop(file);
+            return telegram.send_photo(chat, Photo::File(&name), frame).await.map(|(id, _)| id);
+        }
+        let (id, name) = telegram.send_photo(chat, Photo::Upload(png), frame).await?;
+        *file = name;
+        Ok(id)
+    }
+
+    async fn draw(&self, picture: &Picture) -> Option<Vec<u8>> {
+        let drawn = self.png(&picture.alert, picture.evidence).await;
+        drawn.inspect_err(|error| warn!(alert_id = %picture.alert.id, error = format!("{error:#}"), "no chart")).ok()
+    }
+
+    async fn png(&self, alert: &Alert, evidence: Evidence) -> anyhow::Result<Vec<u8>> {
+        let (base, at, window_ms) = (alert.base.clone(), alert.event_time, i64::try_from(alert.window_ms)?);
+        let (names, is_oi) = (self.bus.names(), matches!(alert.finding, Finding::OiExplosion(_)));
+        let filter = if is_oi { names.open_interest_of_base(&base) } else { names.liquidations_of_base(&base) };
+        let events = self.events(alert, evidence, filter).await?;
+        let draw = move || {
+            let liquidations = events.iter().filter_map(|event| match event {
+                MarketEvent::Liquidation(event) => Some(event),
+                MarketEvent::OpenInterest(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) => None,
+            });
+            let samples = events.iter().filter_map(|event| match event {
+                MarketEvent::OpenInterest(sample) => Some(sample),
+                MarketEvent::Liquidation(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) => None,
+            });
+            if is_oi {
+                Interest::new(base, at, window_ms, None, samples).png()
+            } else {
+                Liquidations::new(base, at, window_ms, liquidations).png()
+            }
+        };
+        Ok(tokio::task::spawn_blocking(draw).await.context("drawing ended badly")??)
+    }
+
+    /// Returns what MARKET holds of the alert's base from some time before it up to the end of its evidence.
+    async fn events(&self, alert: &Alert, evidence: Evidence, filter: String) -> anyhow::Result<Vec<MarketEvent>> {
+        let from = Sequence::new(evidence.first.get().saturating_sub(LEAD));
+        let mut cursor = Cursor::open(&self.bus, Stream::Market, from, Some(filter)).await?;
+        let since = alert.event_time.plus_millis(-SPAN_MS);
+        let mut events = VecDeque::new();
+        while let Some(record) = cursor.next_pending().await? {
+            if record.sequence > evidence.last {
+                break;
+            }
+            let Ok(event) = wire::decode::<MarketEvent>(&record.payload) else { continue };
+            let event_time = match &event {
+                MarketEvent::Liquidation(event) => event.event_time,
+                MarketEvent::OpenInterest(sample) => sample.event_time,
+                MarketEvent::Feed(_) | MarketEvent::Rules(_) => continue,
+            };
+            if event_time < since {
+                continue;
+            }
+            if events.len() == EVENTS_MAX {
+                events.pop_front();
+            }
+            events.push_back(event);
+        }
+        Ok(events.into())
+    }
+}

@@ -1,0 +1,112 @@
+//! The ways out: Telegram with a token, the terminal without one.
+
+use nats::Bus;
+use notify::{
+    caps::{OVERALL_LIMIT, OVERALL_LIMIT_SHARED},
+    decide::{Market, Policy, RateLimit},
+    failure::{Failure, MessageId, Refusal},
+    outbox::{Call, Config as OutboxConfig, What},
+    recipient::{Channel, ChatId, Recipient},
+    telegram::{self, Frame, Telegram},
+    terminal,
+};
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::{Terminal, pictures::Pictures};
+use crate::config::{self, BotToken, Settings};
+
+pub(super) struct Sinks {
+    telegram: Option<Telegram>,
+    terminal: Mutex<Terminal>,
+    pub(super) pictures: Pictures,
+    /// Who is told of dead feeds.
+    pub(super) operators: Vec<Recipient>,
+    /// Who is subscribed by the configuration.
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) outbox: OutboxConfig,
+    pub(super) policy: Policy,
+}
+
+impl Sinks {
+    pub(super) fn new(bus: &Bus, settings: &Settings, terminal: Terminal) -> anyhow::Result<Self> {
+        let market = match settings.market {
+            config::Market::Live => Market::Live,
+            config::Market::Recorded => Market::Recorded,
+        };
+        let token = match settings.telegram.token.clone() {
+            None => None,
+            Some(BotToken::Own(token)) => Some((token, OVERALL_LIMIT, false)),
+            Some(BotToken::Shared(token)) => Some((token, OVERALL_LIMIT_SHARED, true)),
+        };
+        let (telegram, recipients, overall_limit, shared_token) = match token {
+            None => (None, vec![Recipient::Terminal], OVERALL_LIMIT, false),
+            Some((token, limit, shared)) => {
+                let client = Telegram::new(&telegram::Config { base_url: settings.telegram.api_url.clone(), token })?;
+                let chats = settings.telegram.chats.iter().map(|chat| Ok(Recipient::Telegram(chat.parse()?)));
+                (Some(client), chats.collect::<anyhow::Result<Vec<_>>>()?, limit, shared)
+            }
+        };
+        let policy = Policy {
+            market,
+            channel: if telegram.is_some() { Channel::Telegram } else { Channel::Terminal },
+            shared_token,
+            liquidation_alerts: settings.notify.liquidation_alerts,
+            oi_alerts: settings.notify.oi_alerts,
+            rate_limit: Some(RateLimit::new(settings.notify.rate_limit)?),
+        };
+        // Buttons need somebody who hears them: none are shown until updates are polled.
+        let outbox = OutboxConfig { market, overall_limit, buttons: false };
+        let operators = settings.notify.operator_chats.iter().map(|chat| Ok(Recipient::Telegram(chat.parse()?)));
+        let operators = operators.filter(|_| telegram.is_some()).collect::<anyhow::Result<Vec<_>>>()?;
+        let (pictures, terminal) = (Pictures::new(bus), Mutex::new(terminal));
+        Ok(Self { telegram, terminal, pictures, recipients, operators, outbox, policy })
+    }
+
+    pub(super) async fn send(&self, call: &Call) -> Result<Option<MessageId>, Failure> {
+        match (&call.to, &self.telegram) {
+            (Recipient::Terminal, _) => self.print(&call.what).await,
+            (Recipient::Telegram(chat), Some(telegram)) => match self.carry_out(telegram, chat, &call.what).await {
+                Ok(id) => Ok(Some(id)),
+                Err(error) => {
+                    let failure = error.failure.clone();
+                    let error = anyhow::Error::new(error);
+                    warn!(%chat, id = %call.id, error = format!("{error:#}"), "not delivered");
+                    Err(failure)
+                }
+            },
+            // An intent from a time with a token, or an ambiguous attempt of it: without one it cannot be sent.
+            (Recipient::Telegram(_), None) => Err(Failure::Refused(Refusal::Forbidden)),
+        }
+    }
+
+    async fn print(&self, what: &What) -> Result<Option<MessageId>, Failure> {
+        match what {
+            What::Message { text, .. } => {
+                terminal::print(&mut *self.terminal.lock().await, text.as_str()).await.map(|()| None)
+            }
+            What::Edit { .. } | What::Picture { .. } => Err(Failure::Refused(Refusal::Closed)),
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        telegram: &Telegram,
+        chat: &ChatId,
+        what: &What,
+    ) -> Result<MessageId, telegram::SendError> {
+        match what {
+            What::Message { text, reply_to, forum, silent, buttons } => {
+                let frame = Frame { reply_to: *reply_to, forum: *forum, silent: *silent, buttons: buttons.as_ref() };
+                telegram.send_message(chat, text, &frame).await
+            }
+            What::Edit { message, text, buttons } => {
+                telegram.edit_message(chat, *message, text, buttons.as_ref()).await
+            }
+            What::Picture { alert, reply_to, forum } => {
+                let frame = Frame { reply_to: *reply_to, forum: *forum, silent: true, buttons: None };
+                self.pictures.send(telegram, chat, *alert, &frame).await
+            }
+        }
+    }
+}

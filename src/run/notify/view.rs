@@ -1,0 +1,104 @@
+//! What people see of a notifier.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use schemas::{
+    alert::Priority,
+    delivery::{Decision, LedgerEvent, Outcome},
+    id::Id,
+};
+use serde::Serialize;
+use tracing::warn;
+
+/// Alerts kept for people to see; older ones go.
+const RECENT: usize = 50;
+
+/// What people see of a notifier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// It has read the ledger, or stands by while another one sends.
+    pub ready: bool,
+    /// It sends; otherwise it stands by.
+    pub sender: bool,
+    /// The last place of ALERTS decided and acknowledged by this process.
+    pub position: u64,
+    /// Alerts decided by this process, by reason.
+    pub decided: BTreeMap<String, u64>,
+    /// Messages the channel accepted, by this process.
+    pub sent: u64,
+    /// Changes of messages the channel accepted, by this process.
+    pub edited: u64,
+    /// Messages given up, by this process.
+    pub failed: u64,
+    /// Messages that wait.
+    pub waiting: u64,
+    /// Recipients that get alerts.
+    pub subscribers: u64,
+    /// The last alerts and what was decided about them, oldest first.
+    pub recent: VecDeque<Recent>,
+}
+
+/// One alert as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recent {
+    /// Its id.
+    pub alert: Id,
+    /// Venue time, milliseconds since 1970 UTC.
+    pub event_time: i64,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Its text on one line.
+    pub summary: String,
+    /// What was decided for most recipients.
+    pub decision: String,
+}
+
+impl Status {
+    /// Counts an event of the ledger that was stored since this process began.
+    pub(super) fn count(&mut self, event: &LedgerEvent) {
+        let (outcome, id, recipient) = match event {
+            LedgerEvent::Decision(decision) => return self.count_decision(decision),
+            LedgerEvent::Delivery(delivery) => (&delivery.outcome, delivery.alert, &delivery.recipient),
+            LedgerEvent::Note(note) => (&note.outcome, note.id, &note.recipient),
+            LedgerEvent::Feedback(_) | LedgerEvent::Update(_) => return,
+        };
+        match outcome {
+            Outcome::Sent { .. } => self.sent += 1,
+            Outcome::Edited { .. } => self.edited += 1,
+            Outcome::Failed { reason } => {
+                warn!(%id, %recipient, %reason, "delivery given up");
+                self.failed += 1;
+            }
+            Outcome::Intent { .. }
+            | Outcome::Limited { .. }
+            | Outcome::Expired { .. }
+            | Outcome::Attempt { .. }
+            | Outcome::Gone { .. }
+            | Outcome::Deferred { .. } => {}
+        }
+    }
+
+    fn count_decision(&mut self, decision: &Decision) {
+        let most = decision.recipients.iter().max_by_key(|(_, count)| **count);
+        for (reason, count) in &decision.recipients {
+            *self.decided.entry(reason.clone()).or_default() += u64::from(*count);
+        }
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent {
+            alert: decision.alert,
+            event_time: decision.event_time.as_millis(),
+            priority: decision.priority,
+            summary: String::new(),
+            decision: most.map_or_else(String::new, |(reason, _)| reason.clone()),
+        });
+    }
+
+    /// Adds the text of an alert that was decided.
+    pub(super) fn summarize(&mut self, alert: Id, summary: String) {
+        if let Some(recent) = self.recent.iter_mut().rev().find(|recent| recent.alert == alert) {
+            recent.summary = summary;
+        }
+    }
+}
