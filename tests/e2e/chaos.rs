@@ -132,7 +132,8 @@ async fn assert_log_holds_each_once(bus: &Bus) {
 /// Everything to be sent was sent; a repeat only where an attempt was ambiguous, marked, and once.
 fn assert_told(stage: &Stage, ledger: &[LedgerEvent]) {
     let mut texts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    for request in stage.simulator.telegram().requests() {
+    let requests = stage.simulator.telegram().requests();
+    for request in requests.iter().filter(|request| request.method == "sendMessage") {
         let text = request.params["text"].as_str().unwrap().to_owned();
         let is_marked = text.contains("(may repeat)");
         let plain = text.lines().filter(|line| !line.contains("(may repeat)")).collect::<Vec<_>>().join("\n");

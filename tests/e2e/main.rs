@@ -11,6 +11,7 @@ mod market_data;
 mod open_interest;
 mod pipeline;
 mod recordings;
+mod subscribers;
 mod support;
 mod up;
 mod workers;

@@ -38,8 +38,16 @@ fn a_replay_ends_with_what_came_of_it_and_never_reaches_the_real_telegram() {
                 "cascade ended": 9,
                 "large liquidation": 34,
             },
-            "decided": { "held:five_minutes": 16, "held:phase": 31, "send": 27 },
-            "sent": 27,
+            "decided": {
+                "edit": 17,
+                "held:cascade": 14,
+                "held:five_minutes": 5,
+                "held:phase": 4,
+                "held:rate": 12,
+                "reply": 2,
+                "send": 20,
+            },
+            "sent": 22,
         });
         assert_eq!(summary, expected, "{attempt}: a replay begins anew each time");
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use notify::{
     failure::{Failure, MessageId, Refusal},
-    outbox::Call,
+    outbox::{Call, What},
     recipient::{ChatId, Recipient},
     text::Text,
 };
@@ -19,9 +19,11 @@ pub(crate) type Answer = Result<Option<MessageId>, Failure>;
 /// One call as the API saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
-    pub(crate) alert: Id,
+    /// The alert or note.
+    pub(crate) id: Id,
+    /// The chat, a migrated group under its first id.
     pub(crate) recipient: Recipient,
-    pub(crate) text: Text,
+    pub(crate) what: What,
     /// The chat has the message.
     pub(crate) is_delivered: bool,
     pub(crate) answer: Answer,
@@ -29,7 +31,18 @@ pub(crate) struct Heard {
 
 impl Heard {
     pub(crate) fn is_marked(&self) -> bool {
-        self.text.as_str().contains("(may repeat)")
+        match &self.what {
+            What::Message { text, .. } | What::Edit { text, .. } => text.as_str().contains("(may repeat)"),
+            What::Picture { .. } => false,
+        }
+    }
+
+    /// Whether it is a new message, and not a change of one.
+    pub(crate) const fn is_new(&self) -> bool {
+        match self.what {
+            What::Message { .. } | What::Picture { .. } => true,
+            What::Edit { .. } => false,
+        }
     }
 }
 
@@ -42,6 +55,12 @@ pub(crate) struct Bot {
     /// The token is refused in between.
     unauthorized_ms: std::ops::Range<i64>,
     pub(crate) calls: Vec<Heard>,
+}
+
+/// Returns a chat under its first id.
+pub(crate) fn settled(recipient: &Recipient) -> Recipient {
+    let supergroup = Recipient::Telegram(ChatId::from_number(SUPERGROUP));
+    if *recipient == supergroup { Recipient::Telegram(ChatId::from_number(GROUP)) } else { recipient.clone() }
 }
 
 /// Two people, one of whom may block the bot, and a group that may migrate.
@@ -70,8 +89,8 @@ impl Bot {
         let quick_ms = rng.random_range(30..600);
         // telegram.md 5: a call is given up after 10 s.
         let wait_ms = if answer == Err(Failure::Ambiguous) { rng.random_range(30..10_000) } else { quick_ms };
-        let Call { recipient, alert, text, .. } = call.clone();
-        self.calls.push(Heard { alert, recipient, text, is_delivered, answer: answer.clone() });
+        let Call { to, id, what, .. } = call.clone();
+        self.calls.push(Heard { id, recipient: settled(&to), what, is_delivered, answer: answer.clone() });
         (answer, wait_ms)
     }
 
@@ -94,13 +113,17 @@ impl Bot {
             return (false, Err(Failure::Migrated(ChatId::from_number(SUPERGROUP))));
         }
         let delivered = Ok(Some(MessageId(self.calls.len() as i64 + 1)));
-        match (drawn, &call.text) {
-            (16..24, _) => {
+        let is_html =
+            matches!(&call.what, What::Message { text: Text::Html(_), .. } | What::Edit { text: Text::Html(_), .. });
+        let is_edit = matches!(call.what, What::Edit { .. });
+        match drawn {
+            16..24 => {
                 let seconds = if rng.random_bool(0.1) { 150 } else { rng.random_range(1..30) };
                 (false, Err(Failure::RetryAfter(Duration::from_secs(seconds))))
             }
-            (24..27, Text::Html(_)) => (false, Err(Failure::Unparseable)),
-            (27..30, _) => (true, Err(Failure::SentIdLost)),
+            24..27 if is_html => (false, Err(Failure::Unparseable)),
+            27..30 => (true, Err(Failure::SentIdLost)),
+            30..32 if is_edit => (false, Err(Failure::MessageGone)),
             _ => (true, delivered),
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use notify::{
-    caps::{ATTEMPTS_MAX, CHAT_PERIOD, REPEAT_AFTER, TIME_TO_LIVE},
+    caps::{ATTEMPTS_MAX, CHAT_PERIOD, HOUR, HOURLY, REPEAT_AFTER, TIME_TO_LIVE},
     failure::Failure,
     recipient::Recipient,
 };
@@ -17,7 +17,7 @@ use schemas::{
 };
 
 use crate::{
-    bot::{Heard, recipients},
+    bot::{Heard, settled},
     world::World,
 };
 
@@ -55,34 +55,55 @@ pub(crate) fn deliveries_are_as_promised(world: &World) {
 fn courses(world: &World) -> Courses<'_> {
     let mut courses = Courses::new();
     for event in world.ledger.events() {
-        if let LedgerEvent::Delivery(delivery) = event {
+        // A change of an earlier message is none of its own.
+        if let LedgerEvent::Delivery(delivery) = event
+            && !matches!(delivery.outcome, Outcome::Edited { .. } | Outcome::Gone { .. })
+        {
             courses.entry((delivery.alert, recipient_of(delivery))).or_default().events.push(delivery);
         }
     }
-    for call in &world.bot.calls {
-        courses.entry((call.alert, call.recipient.clone())).or_default().calls.push(call);
+    // A refusal or a move may be learnt by an edit too: then nothing was decided.
+    courses.retain(|_, course| course.events.iter().any(|event| is_decision(&event.outcome)));
+    for call in world.bot.calls.iter().filter(|call| call.is_new()) {
+        if let Some(course) = courses.get_mut(&(call.id, call.recipient.clone())) {
+            course.calls.push(call);
+        }
     }
     courses
 }
 
 fn recipient_of(delivery: &Delivery) -> Recipient {
-    Recipient::from_ledger(&delivery.channel, &delivery.recipient).unwrap()
+    settled(&Recipient::from_ledger(&delivery.channel, &delivery.recipient).unwrap())
 }
+
+const fn is_decision(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Intent { .. } | Outcome::Limited { .. } | Outcome::Expired { .. })
+}
+
+/// Reasons that are only counted.
+const COUNTED: [&str; 4] = ["edit", "held:off", "held:filter", "held:phase"];
 
 fn counts_what_is_stored(decision: &Decision, courses: &Courses<'_>) {
     let mut stored = BTreeMap::new();
-    for recipient in recipients() {
-        // What every recipient is spared alike is only counted.
-        let decided = courses.get(&(decision.alert, recipient)).map_or("held:phase", Course::decided);
-        *stored.entry(decided.to_owned()).or_default() += 1;
+    for ((_, _), course) in courses.iter().filter(|((alert, _), _)| *alert == decision.alert) {
+        *stored.entry(course.decided().to_owned()).or_default() += 1;
     }
-    assert_eq!(decision.recipients, stored, "{decision:?}");
+    let mut counted = decision.recipients.clone();
+    counted.retain(|reason, _| !COUNTED.contains(&reason.as_str()));
+    assert_eq!(counted, stored, "{decision:?}");
+    assert_eq!(decision.recipients.contains_key("edit"), decision.edit.is_some(), "{decision:?}");
 }
 
 /// Design 5: one message a second and chat.
 fn attempts_keep_the_pace(world: &World) {
     let mut last = BTreeMap::new();
     for event in world.ledger.events() {
+        if let LedgerEvent::Delivery(delivery) = event
+            && matches!(delivery.outcome, Outcome::Deferred { moved_to: Some(_), .. })
+        {
+            // Another chat, another pace.
+            last.remove(&recipient_of(delivery));
+        }
         if let LedgerEvent::Delivery(delivery) = event
             && matches!(delivery.outcome, Outcome::Attempt { .. })
         {
@@ -96,6 +117,7 @@ fn attempts_keep_the_pace(world: &World) {
 fn five_minutes_lie_between_messages(world: &World) {
     let mut clock = EventTime::from_millis(0);
     let mut told: BTreeMap<(Recipient, &Base, Kind), (Id, EventTime)> = BTreeMap::new();
+    let mut hours: BTreeMap<Recipient, BTreeMap<Id, EventTime>> = BTreeMap::new();
     for event in world.ledger.events() {
         let delivery = match event {
             LedgerEvent::Decision(decision) => {
@@ -103,9 +125,17 @@ fn five_minutes_lie_between_messages(world: &World) {
                 continue;
             }
             LedgerEvent::Delivery(delivery) => delivery,
+            LedgerEvent::Note(_) | LedgerEvent::Feedback(_) | LedgerEvent::Update(_) => continue,
         };
         clock = clock.max(delivery.event_time);
-        if matches!(delivery.outcome, Outcome::Intent { .. }) {
+        if let Outcome::Intent { reply, .. } = delivery.outcome {
+            let hour = hours.entry(recipient_of(delivery)).or_default();
+            hour.insert(delivery.alert, clock);
+            let new = hour.values().filter(|at| clock.millis_since(**at) < millis(HOUR)).count();
+            assert!(new <= HOURLY[2], "the hour is full: {delivery:?}");
+            if reply {
+                continue;
+            }
             let key = (recipient_of(delivery), &delivery.base, delivery.kind);
             if let Some((alert, at)) = told.insert(key, (delivery.alert, clock)) {
                 let is_apart = clock.millis_since(at) >= millis(REPEAT_AFTER);
@@ -130,22 +160,28 @@ impl Course<'_> {
     /// The first thing stored is what was decided.
     fn decided(&self) -> &str {
         match self.events.first().map(|event| &event.outcome) {
-            Some(Outcome::Intent { .. }) => "send",
+            Some(Outcome::Intent { reply: false, .. }) => "send",
+            Some(Outcome::Intent { reply: true, .. }) => "reply",
             Some(Outcome::Limited { reason }) => reason,
             Some(Outcome::Expired { .. }) => "expired",
             Some(
-                Outcome::Attempt { .. } | Outcome::Deferred { .. } | Outcome::Sent { .. } | Outcome::Failed { .. },
+                Outcome::Attempt { .. }
+                | Outcome::Deferred { .. }
+                | Outcome::Sent { .. }
+                | Outcome::Failed { .. }
+                | Outcome::Edited { .. }
+                | Outcome::Gone { .. },
             )
             | None => panic!("nothing was decided"),
         }
     }
 
     fn check(&self, alert: &Alert) {
-        if self.decided() != "send" {
+        if !matches!(self.decided(), "send" | "reply") {
             assert!(self.calls.is_empty(), "held and sent");
             return;
         }
-        assert!(self.attempts() <= ATTEMPTS_MAX as usize, "too many attempts");
+        assert!(self.tries() <= ATTEMPTS_MAX as usize, "too many attempts");
         assert!(self.calls.len() <= self.attempts(), "every call is recorded before it is made");
 
         let delivered: Vec<_> = self.calls.iter().filter(|call| call.is_delivered).collect();
@@ -164,7 +200,7 @@ impl Course<'_> {
     /// Whether this end is one that the contract allows after what happened.
     fn may_end(&self, end: &Delivery, alert: &Alert) -> bool {
         let is_past = end.at - alert.event_time.as_millis() > millis(TIME_TO_LIVE);
-        let is_spent = self.attempts() == ATTEMPTS_MAX as usize;
+        let is_spent = self.tries() == ATTEMPTS_MAX as usize;
         match &end.outcome {
             Outcome::Sent { .. } => true,
             Outcome::Expired { .. } => is_past,
@@ -173,16 +209,27 @@ impl Course<'_> {
                 let unknown = self.attempts() - self.events.iter().filter(is_deferral).count();
                 is_spent || unknown >= 2 || is_past || alert.priority == Priority::Low
             }
+            // Told by another message that the chat is gone.
+            Outcome::Failed { reason } if reason == "failed:off" => true,
             Outcome::Failed { reason } => {
                 self.calls.iter().filter_map(|call| call.answer.as_ref().err()).any(|failure| {
-                    let is_final = matches!(failure, Failure::Refused(_) | Failure::Unauthorized);
+                    let is_final = matches!(failure, Failure::Refused(_) | Failure::Unparseable);
                     *reason == format!("failed:{}", failure.reason()) && (is_final || is_spent)
                 })
             }
-            Outcome::Intent { .. } | Outcome::Limited { .. } | Outcome::Attempt { .. } | Outcome::Deferred { .. } => {
-                false
-            }
+            Outcome::Intent { .. }
+            | Outcome::Limited { .. }
+            | Outcome::Attempt { .. }
+            | Outcome::Deferred { .. }
+            | Outcome::Edited { .. }
+            | Outcome::Gone { .. } => false,
         }
+    }
+
+    /// Attempts that were more than a look whether anybody is there.
+    fn tries(&self) -> usize {
+        let is_look = |event: &&&Delivery| matches!(&event.outcome, Outcome::Deferred { reason, .. } if reason == "unreachable" || reason == "unauthorized");
+        self.attempts() - self.events.iter().filter(is_look).count()
     }
 
     fn attempts(&self) -> usize {
@@ -193,7 +240,12 @@ impl Course<'_> {
 const fn is_end(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Sent { .. } | Outcome::Failed { .. } | Outcome::Expired { .. } => true,
-        Outcome::Intent { .. } | Outcome::Limited { .. } | Outcome::Attempt { .. } | Outcome::Deferred { .. } => false,
+        Outcome::Intent { .. }
+        | Outcome::Limited { .. }
+        | Outcome::Attempt { .. }
+        | Outcome::Deferred { .. }
+        | Outcome::Edited { .. }
+        | Outcome::Gone { .. } => false,
     }
 }
 

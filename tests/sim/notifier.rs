@@ -10,16 +10,18 @@ use notify::{
     decide::{Market, Policy, RateLimit},
     decider::Decider,
     outbox::{Action, Call, Config, Outbox},
+    recipient::{Channel, Recipient},
     time::WallTime,
 };
 use schemas::{
     alert::Alert,
-    delivery::{Delivery, LedgerEvent, Outcome},
+    delivery::{Delivery, LedgerEvent, Note, Outcome},
+    subscriber::{self, Cause, Preferences, Standing, Subscriber},
     wire,
 };
 
 use crate::{
-    bot::{Answer, recipients},
+    bot::Answer,
     streams::{Appended, subject_of},
     world::World,
 };
@@ -68,6 +70,11 @@ struct Sender {
     author: String,
     decider: Decider,
     outbox: Outbox,
+    /// Events of SUBSCRIBERS that were folded in.
+    subscribers: usize,
+    /// What deliveries mean for their recipients, to be stored.
+    standing: VecDeque<Subscriber>,
+    digests_at_ms: i64,
     /// The last place of the ledger that was folded in.
     folded: usize,
     /// The place up to which it must be before anything else is done.
@@ -93,7 +100,14 @@ enum Did {
 
 impl Notifier {
     pub(crate) const fn new(number: usize, rate_limit: Option<RateLimit>) -> Self {
-        let policy = Policy { market: Market::Live, liquidation_alerts: true, oi_alerts: true, rate_limit };
+        let policy = Policy {
+            market: Market::Live,
+            channel: Channel::Telegram,
+            shared_token: false,
+            liquidation_alerts: true,
+            oi_alerts: true,
+            rate_limit,
+        };
         Self { number, policy, starts: 0, sending: None }
     }
 
@@ -156,8 +170,11 @@ impl Sender {
     fn start(world: &World, policy: Policy, author: String) -> Self {
         let mut sender = Self {
             author,
-            decider: Decider::new(policy, recipients()),
-            outbox: Outbox::new(Config { market: policy.market, overall_limit: OVERALL_LIMIT }),
+            decider: Decider::new(policy),
+            outbox: Outbox::new(Config { market: policy.market, overall_limit: OVERALL_LIMIT, buttons: true }),
+            subscribers: 0,
+            standing: VecDeque::new(),
+            digests_at_ms: 0,
             folded: 0,
             fold_to: 0,
             last_of: BTreeMap::new(),
@@ -167,6 +184,7 @@ impl Sender {
             renew_at_ms: world.now_ms + RENEW_MS,
             records: 0,
         };
+        sender.fold_subscribers(world);
         while sender.fold(world) {}
         sender
     }
@@ -189,17 +207,32 @@ impl Sender {
             }
             return Did::Critical;
         }
-        // 3. What the outbox asks for.
+        // 3. What deliveries mean for their recipients, digests that are due, what the outbox asks for.
+        if let Some(changed) = self.standing.pop_front() {
+            // Provided that nobody else changed anything since it was read; here that is all of SUBSCRIBERS.
+            if self.subscribers == world.subscribers.len() {
+                world.subscribers.push(changed);
+            }
+            self.fold_subscribers(world);
+            return Did::Critical;
+        }
+        if world.now_ms >= self.digests_at_ms {
+            self.digests_at_ms = world.now_ms + 1_000;
+            for digest in self.decider.digests(now) {
+                self.store_decided(world, &digest);
+            }
+            return Did::Something;
+        }
         match self.outbox.poll(now) {
             Some(Action::Send(call)) => {
                 let (answer, wait_ms) = world.call(&call);
                 self.calls.push((world.now_ms + wait_ms, call, answer));
                 return Did::Critical;
             }
-            Some(Action::Record(delivery)) => return self.record(world, delivery),
+            Some(Action::Record(event)) => return self.record(world, &event),
             None => {}
         }
-        // 4. What came of calls, 5. what others stored, 6. the next alert.
+        // 4. What came of calls, what others stored, the next alert.
         if let Some(index) = self.calls.iter().position(|(done_ms, ..)| *done_ms <= world.now_ms) {
             let (_, call, answer) = self.calls.remove(index);
             self.outbox.handle_result(&call, answer, now);
@@ -228,7 +261,16 @@ impl Sender {
         self.last_of.insert(subject.to_owned(), self.folded);
         self.decider.handle_event(event);
         self.outbox.handle_event(event);
+        self.standing.extend(self.decider.standing_after(event));
         true
+    }
+
+    fn fold_subscribers(&mut self, world: &World) {
+        for subscriber in &world.subscribers[self.subscribers..] {
+            self.outbox.handle_subscriber(subscriber);
+            self.decider.handle_subscriber(subscriber.clone());
+        }
+        self.subscribers = world.subscribers.len();
     }
 
     fn store_decided(&mut self, world: &mut World, event: &LedgerEvent) {
@@ -237,6 +279,8 @@ impl Sender {
             LedgerEvent::Delivery(delivery) => {
                 (None, format!("decided:{}:{}:{}", delivery.alert, delivery.channel, delivery.recipient))
             }
+            LedgerEvent::Note(note) => (None, format!("note:{}", note.id)),
+            LedgerEvent::Feedback(_) | LedgerEvent::Update(_) => unreachable!("nobody presses anything here"),
         };
         match world.ledger.append(event, expected, id, world.now_ms) {
             Appended::Stored(place) => self.fold_to = place,
@@ -247,19 +291,37 @@ impl Sender {
 
     /// Stores what the outbox asks for. What opens the way to another call is the fence between two senders: an attempt,
     /// and a deferral, which from a sender that woke up late would close the newer attempt of another one.
-    fn record(&mut self, world: &mut World, delivery: Delivery) -> Did {
-        let is_fenced = matches!(delivery.outcome, Outcome::Attempt { .. } | Outcome::Deferred { .. });
-        let event = LedgerEvent::Delivery(delivery);
-        let last = self.last_of.get(&subject_of(&event)).copied().unwrap_or(0);
+    fn record(&mut self, world: &mut World, event: &LedgerEvent) -> Did {
+        let is_fenced = match event {
+            LedgerEvent::Delivery(Delivery { outcome, .. }) | LedgerEvent::Note(Note { outcome, .. }) => {
+                matches!(outcome, Outcome::Attempt { .. } | Outcome::Deferred { .. })
+            }
+            LedgerEvent::Decision(_) | LedgerEvent::Feedback(_) | LedgerEvent::Update(_) => false,
+        };
+        let last = self.last_of.get(&subject_of(event)).copied().unwrap_or(0);
         self.records += 1;
         let id = format!("{}:{}", self.author, self.records);
-        match world.ledger.append(&event, is_fenced.then_some(last), id, world.now_ms) {
+        match world.ledger.append(event, is_fenced.then_some(last), id, world.now_ms) {
             Appended::Stored(place) => {
                 self.fold_to = place;
                 Did::Critical
             }
             Appended::Refused => Did::Fenced,
         }
+    }
+}
+
+/// A recipient that takes everything.
+pub(crate) fn subscribed(recipient: &Recipient) -> Subscriber {
+    Subscriber {
+        v: subscriber::VERSION,
+        channel: recipient.channel().as_str().to_owned(),
+        recipient: recipient.name().to_owned(),
+        at: 0,
+        cause: Cause::Config,
+        update: None,
+        standing: Standing::Active,
+        preferences: Preferences::default(),
     }
 }
 

@@ -150,10 +150,7 @@ impl Ledger {
 
 /// Returns the subject of a ledger event.
 pub(crate) fn subject_of(event: &LedgerEvent) -> String {
-    match event {
-        LedgerEvent::Decision(decision) => Names::default().decision(decision.alert),
-        LedgerEvent::Delivery(delivery) => Names::default().delivery(&delivery.channel, &delivery.recipient),
-    }
+    Names::default().ledger(event)
 }
 
 /// STATE: the newest snapshot.

@@ -8,14 +8,17 @@ use std::{
 use ingest::exchange::Exchange;
 use notify::outbox::Call;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use schemas::market::{MarketEvent, Origin, Rules};
+use schemas::{
+    market::{MarketEvent, Origin, Rules},
+    subscriber::Subscriber,
+};
 
 use crate::{
-    bot::{Answer, Bot},
+    bot::{Answer, Bot, recipients},
     connection::{Link, deliver, outages},
     feed::Feed,
     market::{FROM_MS, Market},
-    notifier::{Lease, Notifier, rate_limit},
+    notifier::{Lease, Notifier, rate_limit, subscribed},
     streams::{Alerts, Ledger, Log, Snapshots},
     worker::Worker,
 };
@@ -34,6 +37,8 @@ pub(crate) struct World {
     pub(crate) log: Log,
     pub(crate) alerts: Alerts,
     pub(crate) ledger: Ledger,
+    /// SUBSCRIBERS.
+    pub(crate) subscribers: Vec<Subscriber>,
     pub(crate) snapshots: Snapshots,
     pub(crate) lease: Lease,
     pub(crate) bot: Bot,
@@ -64,9 +69,9 @@ impl Struck {
         let mut delivered = BTreeSet::new();
         for call in &world.bot.calls {
             self.failed_calls += usize::from(call.answer.is_err());
-            if call.is_delivered {
+            if call.is_delivered && call.is_new() {
                 self.delivered += 1;
-                self.delivered_twice += usize::from(!delivered.insert((call.alert, &call.recipient)));
+                self.delivered_twice += usize::from(!delivered.insert((call.id, &call.recipient)));
             }
         }
     }
@@ -154,6 +159,7 @@ pub(crate) fn run(seed: u64) -> (Market, World) {
         log,
         alerts: Alerts::default(),
         ledger: Ledger::default(),
+        subscribers: recipients().iter().map(subscribed).collect(),
         snapshots: Snapshots::default(),
         lease: Lease::default(),
         struck: Struck::default(),
