@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    pipeline::{Stage, assert_same_as_file, decisions, expected_decisions},
+    pipeline::{Stage, assert_same_as_file, decisions, expected_decisions, sent_alerts},
     support::{alerts, eventually, json_lines, ledger, machine, run},
 };
 
@@ -132,8 +132,7 @@ async fn assert_log_holds_each_once(bus: &Bus) {
 /// Everything to be sent was sent; a repeat only where an attempt was ambiguous, marked, and once.
 fn assert_told(stage: &Stage, ledger: &[LedgerEvent]) {
     let mut texts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    let requests = stage.simulator.telegram().requests();
-    for request in requests.iter().filter(|request| request.method == "sendMessage") {
+    for request in sent_alerts(&stage.simulator.telegram().requests()) {
         let text = request.params["text"].as_str().unwrap().to_owned();
         let is_marked = text.contains("(may repeat)");
         let plain = text.lines().filter(|line| !line.contains("(may repeat)")).collect::<Vec<_>>().join("\n");

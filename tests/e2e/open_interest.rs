@@ -79,6 +79,8 @@ impl World {
             ("FORESHOCK_TELEGRAM_API_URL", simulator.telegram_url()),
             ("TELEGRAM_BOT_TOKEN", TOKEN.to_owned()),
             ("TELEGRAM_CHAT_ID", CHAT.to_owned()),
+            // A liquidation told within a minute of the explosion would hold it (design 5, rule 7).
+            ("ENABLE_LIQUIDATION_ALERTS", "false".to_owned()),
         ]);
         for venue in Exchange::ALL {
             let name = venue.as_str().to_uppercase();

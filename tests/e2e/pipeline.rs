@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use foreshock::simulate::{self, Simulator, Source, Speed, Timing};
+use foreshock::simulate::{self, Simulator, Source, Speed, Timing, telegram::Request};
 use ingest::exchange::Exchange;
 use nats::{Bus, Market};
 use schemas::{
@@ -100,6 +100,12 @@ pub(crate) fn decisions(ledger: &[LedgerEvent]) -> BTreeMap<Id, BTreeMap<String,
         }
     }
     decisions
+}
+
+/// Returns the messages that tell an alert: no edits, pictures and digests.
+pub(crate) fn sent_alerts(requests: &[Request]) -> Vec<&Request> {
+    let is_digest = |request: &Request| request.params["text"].as_str().is_some_and(|text| text.starts_with('🔕'));
+    requests.iter().filter(|request| request.method == "sendMessage" && !is_digest(request)).collect()
 }
 
 /// Intents without an outcome that ends them.
@@ -221,7 +227,7 @@ async fn the_recording_through_the_whole_pipeline_gives_the_file_s_alerts_and_ea
     let due = expected.values().filter(|decision| matches!(**decision, "send" | "reply")).count();
     let requests = stage.simulator.telegram().requests();
     assert!(requests.iter().all(|request| request.chat.as_deref() == Some(CHAT)));
-    let sent: Vec<_> = requests.iter().filter(|request| request.method == "sendMessage").collect();
+    let sent = sent_alerts(&requests);
     assert_eq!(sent.len(), due, "once each");
     let is_ours = |method: &str| matches!(method, "sendMessage" | "editMessageText" | "sendPhoto");
     assert!(requests.iter().all(|request| is_ours(&request.method)), "a shared token makes no other call");
