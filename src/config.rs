@@ -156,8 +156,10 @@ pub struct Venue {
 pub struct Telegram {
     /// Token of the bot. Default: none, alerts go to the terminal.
     pub token: Option<BotToken>,
-    /// Chats subscribed to everything: ids, or `@name`; not empty when there is a token.
+    /// Chats subscribed to everything: ids, or `@name`; not empty when there is a token and nobody is allowed.
     pub chats: Vec<String>,
+    /// Numbers of further chats and people that may use commands. Default: none, only `chats` may.
+    pub allowed: BTreeSet<i64>,
     /// Start of the Bot API's URLs; plain `http` only to loopback.
     pub api_url: Url,
 }
@@ -183,7 +185,7 @@ pub struct Notify {
     pub rate_limit: Duration,
     /// Chats that are told of feeds that are dead and back: ids, or `@name`. Default: none, it only goes to the log.
     pub operator_chats: Vec<String>,
-    /// How long a feed is dead before operators are told, host clock, 10 s to an hour. Default: 60 s, which a usual
+    /// How long a feed is dead before operators are told, host clock, 20 s to an hour. Default: 60 s, which a usual
     /// reconnect stays below (design 9).
     pub feed_grace: Duration,
 }
@@ -396,8 +398,11 @@ fn telegram(reader: &mut Reader<'_>) -> Telegram {
     }
     let token = own.map(BotToken::Own).or_else(|| shared.map(BotToken::Shared));
     let chats = reader.optional(&keys::CHATS, values::chats).unwrap_or_default();
-    if token.is_some() && !reader.is_set(&keys::CHATS) {
+    let allowed = reader.optional(&keys::ALLOWED_CHATS, values::allowed).unwrap_or_default();
+    // Only a bot of our own hears those who may subscribe themselves.
+    let may_come = matches!(token, Some(BotToken::Own(_))) && reader.is_set(&keys::ALLOWED_CHATS);
+    if token.is_some() && !reader.is_set(&keys::CHATS) && !may_come {
         reader.problem("TELEGRAM_CHAT_ID", None, "at least one chat for the bot's token");
     }
-    Telegram { token, chats, api_url: reader.value(&keys::TELEGRAM_API, values::token_base) }
+    Telegram { token, chats, allowed, api_url: reader.value(&keys::TELEGRAM_API, values::token_base) }
 }

@@ -13,6 +13,7 @@ mod log;
 mod publisher;
 mod read;
 mod register;
+mod requests;
 mod rules;
 mod server;
 mod service;
@@ -31,6 +32,7 @@ pub use publisher::{
 };
 pub use read::{Headers, ReadError, Record, StreamState};
 pub use register::{Loaded, Register, RegisterError};
+pub use requests::{Request, Requests};
 pub use rules::{RulesError, RulesVersion};
 pub use server::{PrivateServer, SearchPath, ServerConfig, ServerError, Store};
 pub use service::{Service, ServiceError, ServiceStatus};

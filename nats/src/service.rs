@@ -20,9 +20,9 @@ const ANSWERS_MAX: usize = 256;
 #[derive(Debug, thiserror::Error)]
 #[error("the service {name:?} cannot be registered or asked")]
 pub struct ServiceError {
-    name: String,
+    pub(crate) name: String,
     #[source]
-    source: async_nats::Error,
+    pub(crate) source: async_nats::Error,
 }
 
 /// The answer of one service.

@@ -38,6 +38,12 @@ pub const DIGEST_DELAY: Duration = Duration::from_secs(900);
 /// Least time between two digests to one chat (design 5).
 pub const DIGEST_AFTER: Duration = Duration::from_secs(3600);
 
+/// How long after the first of it what a digest named that never arrived is told in the next one; then it is no news.
+pub const HELD_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// Time to live of a digest: less than [`DIGEST_AFTER`], so that what it named is held again before the next one is made.
+pub const DIGEST_TIME_TO_LIVE: Duration = Duration::from_secs(1800);
+
 /// Digests made at once; more are made a second later, so that they keep nothing else waiting.
 pub const DIGESTS_MAX: usize = 100;
 
@@ -81,15 +87,14 @@ pub const UNREACHABLE_REST_MAX: Duration = Duration::from_secs(16);
 /// Time to live of an answer to a command: later it is no answer to anybody.
 pub const ANSWER_TIME_TO_LIVE: Duration = Duration::from_secs(600);
 
-/// Time to live of digests and of notices to operators.
+/// Time to live of notices to operators.
 pub const NOTE_TIME_TO_LIVE: Duration = Duration::from_secs(3600);
 
 /// How long after its message a chart is still of use: last in the queue, and then it is dropped as expired.
 pub const PICTURE_TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
-/// Messages a second over all chats that only answers to commands may use, so that a storm of alerts keeps nobody from
-/// muting it (telegram.md 14).
-pub const ANSWERS_RESERVED: usize = 3;
+/// Calls at once over all chats; the limit of a second is spread over it in steps of so many.
+pub const BURST: usize = 3;
 
 /// Edits a second over all chats (design 5); more wait, and only the newest of a message is made.
 pub const EDIT_LIMIT: usize = 10;
@@ -136,6 +141,25 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer read; a message of 4,096 characters comes back in about 30 KiB. A longer answer counts as truncated.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a call for updates is held while there are none; Telegram allows 50 s (telegram.md 8).
+pub const POLL_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Updates in one answer, and bytes of it that are read: ten messages of 4,096 characters that each reply to another. A
+/// longer answer counts as truncated, and is asked for again with one update only.
+pub const UPDATES_MAX: usize = 10;
+/// See [`UPDATES_MAX`].
+pub const UPDATES_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Updates known to be carried out. Telegram keeps updates for a day (telegram.md 8), and asks again only for those that
+/// were not confirmed: one answer's worth. Beyond it the oldest is forgotten.
+pub const UPDATES_DONE_MAX: usize = 10_000;
+
+/// Chats known to have been told that they may not use commands. Beyond it the oldest is forgotten, and told again.
+pub const STRANGERS_MAX: usize = 10_000;
+
+/// How long somebody is taken for an administrator without asking again, so that a button pressed often costs one call.
+pub const ADMIN_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// UTF-16 units of a message (telegram.md 6, which allows 4,096 after parsing; counted before, which is more).
 pub const TEXT_UNITS_MAX: usize = 4095;

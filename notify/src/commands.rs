@@ -4,7 +4,7 @@
 //! 1. [`update::read`] (or [`request::read`]) turns an update into [`Asked`];
 //! 2. [`needs`] says what must be looked up; the root fills [`Known`];
 //! 3. [`carry_out`] returns the [`Effects`]. The root stores the subscribers, then [`Effects::events`] in order, answers a
-//!    pressed button, and only then confirms the update to Telegram.
+//!    pressed button, and only then confirms the update to Telegram. [`journal::Journal`] knows what was carried out.
 //!
 //! A crash anywhere repeats the update, and the effects are those of the first time: a mute begins when the message was
 //! written, an answer's id is a function of the update, and a change that is stored is known by its update.
@@ -14,6 +14,7 @@
 
 pub mod command;
 pub mod facts;
+pub mod journal;
 mod page;
 mod phrase;
 mod press;
@@ -66,8 +67,8 @@ pub struct Effects {
     pub answer: Option<Answer>,
     /// What answers a pressed button, at most [`crate::caps::TOAST_CHARS_MAX`] characters; absent when none was pressed.
     pub toast: Option<String>,
-    /// A test message is to be sent to the answer's recipient, the whole way.
-    pub test: bool,
+    /// What is sent to the recipient to show that messages arrive: of `/test`.
+    pub test: Option<LedgerEvent>,
     /// What was asked for cannot be done; the answer says why.
     pub refused: bool,
     /// The update was carried out; absent for a request, and for what is ignored.
@@ -96,17 +97,14 @@ impl Effects {
         let note = self.update.as_ref().zip(self.answer.as_ref());
         let note = note.map(|(update, answer)| LedgerEvent::Note(answer.note(update.update, now)));
         let update = self.update.clone().map(LedgerEvent::Update);
-        [feedback, note, update].into_iter().flatten().collect()
+        [feedback, note, self.test.clone(), update].into_iter().flatten().collect()
     }
 }
 
 impl Answer {
     fn note(&self, update: i64, now: WallTime) -> Note {
         let (channel, recipient) = (self.recipient.channel().as_str(), self.recipient.name());
-        let text = match self.recipient {
-            Recipient::Terminal => self.page.plain(),
-            Recipient::Telegram(_) => self.page.html(),
-        };
+        let text = self.page.text_for(&self.recipient);
         Note {
             v: delivery::VERSION,
             id: Id::of("answer", &[channel, recipient, &update.to_string()]),
@@ -128,8 +126,8 @@ pub fn describe(subscriber: &Subscriber, floors: Option<&Floors>, now: WallTime)
 pub fn needs(asked: &Asked, subscribers: &Subscribers, config: &Config) -> Vec<Need> {
     match asked {
         Asked::Command(written) => match recipient_of(&written.chat, Some(written.author), subscribers, config) {
-            None => vec![Need::Refused { chat: written.chat.id.clone() }],
-            Some(_) => admin_of(written).into_iter().chain(facts_of(written)).collect(),
+            None => Vec::new(),
+            Some(recipient) => admin_of(written).into_iter().chain(facts_of(written, recipient)).collect(),
         },
         Asked::Press(pressed) => match (recipient_of(&pressed.chat, None, subscribers, config), pressed.button) {
             (None, _) | (_, None) | (_, Some((Button::Useful | Button::NotUseful, _))) => Vec::new(),
@@ -154,13 +152,15 @@ fn admin_of(written: &Written) -> Option<Need> {
     }
 }
 
-fn facts_of(written: &Written) -> Vec<Need> {
+fn facts_of(written: &Written, recipient: Recipient) -> Vec<Need> {
     match &written.command {
         Command::Change(_) | Command::Settings | Command::Thresholds => vec![Need::Rules],
         Command::Alerts => vec![Need::Status, Need::Recent { count: RECENT_READ }],
         Command::Liquidations(base) => vec![Need::Liquidations { base: base.clone(), span: LIQUIDATIONS_SPAN }],
         Command::History { span, base } => vec![Need::History { span: *span, base: base.clone() }],
-        Command::Why(alert) => vec![Need::Why { alert: *alert, message: written.reply_to }],
+        Command::Why(alert) => {
+            vec![Need::Why { alert: *alert, message: written.reply_to.map(|message| (recipient, message)) }]
+        }
         Command::Mutes | Command::Test | Command::Help | Command::Hint | Command::Wrong(_) => Vec::new(),
     }
 }
@@ -231,7 +231,7 @@ fn command(
         (Command::History { span, base }, _) => reports::history(*span, base.as_ref(), known.history.as_ref()),
         (Command::Why(_), _) => reports::why(known.explanation.as_deref()),
         (Command::Test, _) => {
-            effects.test = true;
+            effects.test = Some(test(written, recipient, now));
             texts::test()
         }
         (Command::Help, _) => texts::help(),
@@ -248,21 +248,40 @@ const fn refuse(effects: &mut Effects, page: Page) -> Page {
     page
 }
 
+/// Returns a message that takes the way of an alert, through ledger and outbox.
+fn test(written: &Written, recipient: &Recipient, now: WallTime) -> LedgerEvent {
+    let (channel, name) = (recipient.channel().as_str(), recipient.name());
+    // A request has no number; two within a millisecond ask for the same.
+    let asked = written.update.unwrap_or_else(|| now.as_millis()).to_string();
+    let page = texts::test_message();
+    LedgerEvent::Note(Note {
+        v: delivery::VERSION,
+        id: Id::of("test", &[channel, name, &asked]),
+        channel: channel.to_owned(),
+        recipient: name.to_owned(),
+        at: now.as_millis(),
+        topic: Topic::Notice { name: "test".to_owned() },
+        outcome: Outcome::Intent { text: page.text_for(recipient), thread: None, reply: false, picture: false },
+    })
+}
+
 fn answer(written: &Written, recipient: Recipient, page: Page) -> Answer {
     // In a group the answer shows whose question it answers.
     let reply_to = written.message_id.filter(|_| written.chat.kind != ChatKind::Private);
     Answer { recipient, page, command: written.name.to_owned(), reply_to, forum: written.forum }
 }
 
+/// What a chat that may not use commands asked for, in the ledger.
+const REFUSED: &str = "refused";
+
 /// Tells a chat that may not use commands, once, whom to ask: more would let anybody spend our messages.
 fn stranger(written: &Written, known: &Known, now: WallTime) -> Effects {
-    const NAME: &str = "refused";
     let recipient = Recipient::Telegram(written.chat.id.clone());
     let answer = (!known.refused_before).then(|| Answer {
-        command: NAME.to_owned(),
+        command: REFUSED.to_owned(),
         ..answer(written, recipient.clone(), texts::stranger(&written.chat.id))
     });
-    let update = written.update.map(|update| done(update, &recipient, NAME, now));
+    let update = written.update.map(|update| done(update, &recipient, REFUSED, now));
     Effects { answer, refused: true, update, ..Effects::default() }
 }
 

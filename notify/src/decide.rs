@@ -1,5 +1,6 @@
 //! Send or hold, and why: a pure function over an alert and what a recipient was told before.
 
+mod held;
 mod history;
 mod quiet;
 
@@ -19,7 +20,8 @@ use crate::{
     time::{WallTime, millis},
 };
 
-pub use history::{Held, History};
+pub use held::Held;
+pub use history::History;
 pub(crate) use quiet::is_quiet;
 
 /// Whether alerts are of this moment.
@@ -180,8 +182,8 @@ pub fn decide(alert: &Alert, subscriber: &Subscriber, history: &History, policy:
     }
 }
 
-/// Rule 1, and what comes before every rule: who gets nothing at all, and what is switched off for all.
-fn unwanted(alert: &Alert, subscriber: &Subscriber, policy: &Policy, now: WallTime) -> Option<Reason> {
+/// Rule 1, and what comes before every rule: who gets nothing at all, and what is switched off for all. It needs no history.
+pub fn unwanted(alert: &Alert, subscriber: &Subscriber, policy: &Policy, now: WallTime) -> Option<Reason> {
     if !gets_alerts(alert, subscriber, policy, now) {
         Some(Reason::Off)
     } else if !policy.enables(alert.kind()) {

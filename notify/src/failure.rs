@@ -44,6 +44,9 @@ pub enum Failure {
     /// Not sent: our text was too long.
     #[error("the text was too long")]
     TooLong,
+    /// Nothing heard: another program asks for this bot's updates, or a webhook is set.
+    #[error("another program polls this token, or it has a webhook")]
+    Conflict,
     /// Not sent: the token is wrong or revoked.
     #[error("the token was refused")]
     Unauthorized,
@@ -64,6 +67,7 @@ impl Failure {
             Self::NotModified => "not_modified",
             Self::Unparseable => "unparseable",
             Self::TooLong => "too_long",
+            Self::Conflict => "conflict",
             Self::Unauthorized => "unauthorized",
         }
     }
@@ -96,6 +100,8 @@ pub enum Refusal {
     Closed,
     /// There is no picture to be sent.
     NoPicture,
+    /// This process has no token: nobody was asked. With one the recipient is written to again.
+    NoToken,
 }
 
 impl Refusal {
@@ -128,6 +134,7 @@ impl Refusal {
             Self::BadRequest => "bad_request",
             Self::Closed => "closed",
             Self::NoPicture => "no_picture",
+            Self::NoToken => "no_token",
         }
     }
 }

@@ -40,7 +40,7 @@ const ALL: [&str; 2] = ["all", "all"];
 /// What the operator configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long a feed is dead before it is told, on the clock of the events' receipt: 10 s to an hour.
+    /// How long a feed is dead before it is told, on the clock of the events' receipt: 20 s to an hour.
     pub grace: Duration,
 }
 

@@ -1,5 +1,6 @@
 //! Which message is due when: a state machine over the ledger, without I/O and without a clock.
 
+mod agenda;
 mod item;
 mod queue;
 mod result;
@@ -20,18 +21,19 @@ use schemas::{
 
 use crate::{
     buttons::Buttons,
-    caps::{ANSWERS_RESERVED, BACKOFF, DECIDED_MAX, EDIT_LIMIT, FINISHED_MAX, IN_FLIGHT_MAX, MOVES_MAX, PENDING_MAX},
+    caps::{BACKOFF, DECIDED_MAX, EDIT_LIMIT, FINISHED_MAX, IN_FLIGHT_MAX, MOVES_MAX, PENDING_MAX},
     decide::Market,
     failure::MessageId,
     recent::Recent,
-    recipient::Recipient,
+    recipient::{Channel, Recipient},
     text::Text,
     time::WallTime,
 };
+use agenda::{Agenda, Lane};
 use item::{Class, Intent, Pending};
 use queue::{Queue, Turn};
 use thread::{First, Revision, Thread};
-use window::{Rest, Window};
+use window::{Even, Rest, Window};
 
 /// How the outbox sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +117,7 @@ pub enum What {
 #[derive(Debug)]
 pub struct Outbox {
     config: Config,
-    queues: BTreeMap<Recipient, Queue>,
-    /// Queues in which something waits: only these are looked at.
-    active: BTreeSet<Recipient>,
+    queues: Agenda,
     /// Where groups are by now.
     moves: BTreeMap<Recipient, Recipient>,
     /// Unfinished messages in all queues.
@@ -125,7 +125,7 @@ pub struct Outbox {
     /// Intents taken in so far.
     order: u64,
     in_flight: usize,
-    overall: Window,
+    overall: Even,
     edits: Window,
     /// Nothing is sent until then: the Bot API is away, or refuses the token.
     rest: Rest,
@@ -144,16 +144,15 @@ pub struct Outbox {
 
 impl Outbox {
     /// Returns an outbox that knows nothing of the ledger yet.
-    pub const fn new(config: Config) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
             config,
-            queues: BTreeMap::new(),
-            active: BTreeSet::new(),
+            queues: Agenda::new(),
             moves: BTreeMap::new(),
             pending: 0,
             order: 0,
             in_flight: 0,
-            overall: Window::new(config.overall_limit, Duration::from_secs(1)),
+            overall: Even::new(config.overall_limit),
             edits: Window::new(EDIT_LIMIT, Duration::from_secs(1)),
             rest: Rest::NONE,
             unreachable: 0,
@@ -180,8 +179,8 @@ impl Outbox {
             Standing::Moved { to } => return self.relocate(recipient, to),
         };
         let topic = subscriber.preferences.topic;
-        if off_since.is_some() || topic.is_some() || self.queues.contains_key(&recipient) {
-            let queue = self.queues.entry(recipient).or_insert_with_key(Queue::new);
+        if off_since.is_some() || topic.is_some() || self.queues.get(&recipient).is_some() {
+            let queue = self.queues.get_or_new(&recipient);
             (queue.off_since, queue.topic) = (off_since, topic);
         }
     }
@@ -189,14 +188,10 @@ impl Outbox {
     fn relocate(&mut self, from: Recipient, to: &str) {
         let Some(to) = Recipient::from_ledger(from.channel().as_str(), to).filter(|to| *to != from) else { return };
         let earlier = self.queues.remove(&from);
-        let was_active = self.active.remove(&from);
         self.moves.insert(from, to.clone());
         if let Some(earlier) = earlier {
             self.in_flight -= usize::from(earlier.busy.is_some());
-            self.queues.entry(to.clone()).or_insert_with_key(Queue::new).inherit(earlier);
-        }
-        if was_active {
-            self.active.insert(to);
+            self.queues.get_or_new(&to).inherit(earlier);
         }
     }
 
@@ -228,12 +223,13 @@ impl Outbox {
 
     /// Whoever has a message of the thread is to see the new text.
     fn revise(&mut self, revision: &Arc<Revision>) {
-        for (recipient, queue) in &mut self.queues {
-            let thread = queue.threads.get_mut(&revision.thread()).filter(|_| revision.is_for(recipient));
-            if thread.is_some_and(|thread| thread.revise(revision)) {
-                self.active.insert(recipient.clone());
-            }
-        }
+        let left_out =
+            |name: &String| [Channel::Terminal, Channel::Telegram].map(|on| self.recipient(on.as_str(), name));
+        let except: BTreeSet<Recipient> = revision.except().iter().flat_map(left_out).flatten().collect();
+        self.queues.change(|recipient, queue| {
+            let thread = queue.threads.get_mut(&revision.thread()).filter(|_| !except.contains(recipient));
+            thread.is_some_and(|thread| thread.revise(revision))
+        });
     }
 
     fn handle_delivery(&mut self, delivery: &Delivery, ours: bool) {
@@ -269,7 +265,6 @@ impl Outbox {
                 if !ours {
                     queue.note(Class::Edit, at);
                 }
-                self.settle(&recipient);
             }
             Outcome::Gone { .. } => {
                 if let Some(queue) = self.queues.get_mut(&recipient)
@@ -277,7 +272,6 @@ impl Outbox {
                 {
                     queue.threads.remove(&thread);
                 }
-                self.settle(&recipient);
             }
             Outcome::Attempt { number } => self.attempted(delivery.alert, *number, &recipient, at, ours),
             Outcome::Deferred { .. } => self.deferred(delivery.alert, &recipient, at, &delivery.outcome),
@@ -309,14 +303,13 @@ impl Outbox {
         if self.finished.contains(&(id, recipient.clone())) {
             return false;
         }
-        let queue = self.queues.entry(recipient.clone()).or_insert_with_key(Queue::new);
+        let queue = self.queues.get_or_new(recipient);
         if queue.place_of(id).is_some() {
             return false;
         }
         self.order += 1;
         self.pending += 1;
         queue.pending.insert((intent.class(), self.order), Pending::new(intent));
-        self.active.insert(recipient.clone());
         true
     }
 
@@ -423,15 +416,7 @@ impl Outbox {
             self.in_flight -= 1;
         }
         self.pending -= usize::from(intent.is_some());
-        self.settle(recipient);
         intent
-    }
-
-    /// A queue in which nothing waits is looked at no more.
-    fn settle(&mut self, recipient: &Recipient) {
-        if self.queues.get(recipient).is_some_and(Queue::is_idle) {
-            self.active.remove(recipient);
-        }
     }
 
     /// Returns what is to be done now. Calls come first, then records; nothing new while a record is outstanding.
@@ -458,8 +443,7 @@ impl Outbox {
         if self.pending <= PENDING_MAX {
             return None;
         }
-        let active = self.active.iter().filter_map(|recipient| self.queues.get(recipient));
-        let least = active.filter_map(|queue| queue.least().map(|place| (place, queue)));
+        let least = self.queues.iter().filter_map(|queue| queue.least().map(|place| (place, queue)));
         let (place, queue) = least.max_by_key(|((class, order), _)| (*class, std::cmp::Reverse(*order)))?;
         let pending = queue.pending.get(&place)?;
         Some(pending.intent.event(Outcome::Failed { reason: "failed:overflow".to_owned() }, now))
@@ -467,10 +451,9 @@ impl Outbox {
 
     /// Begins what is next: the record of a message's outcome or attempt, or the call of an edit.
     fn next(&mut self, now: WallTime) -> Option<Action> {
-        loop {
-            let due = self.turns(now).filter(|(.., at)| *at <= now);
-            let (recipient, turn, _) = due.min_by_key(|(_, turn, _)| turn.place())?;
-            let recipient = recipient.clone();
+        while self.in_flight < IN_FLIGHT_MAX {
+            let opens = self.opens(now);
+            let (recipient, turn) = self.queues.next(now, |lane| opens(lane) <= now)?;
             let queue = self.queues.get_mut(&recipient)?;
             match turn {
                 Turn::Message(place) => {
@@ -494,6 +477,7 @@ impl Outbox {
                 }
             }
         }
+        None
     }
 
     /// Begins an edit; drops one that nobody waits for any more, or that the channel cannot make.
@@ -503,7 +487,6 @@ impl Outbox {
         let is_made = !thread.is_stale(now) && *recipient != Recipient::Terminal;
         let (Some(revision), First::Sent(message), true) = (thread.make(), thread.first, is_made) else {
             thread.next = None;
-            self.settle(recipient);
             return None;
         };
         (queue.busy, self.in_flight) = (Some(Turn::Edit(id)), self.in_flight + 1);
@@ -516,27 +499,19 @@ impl Outbox {
         Some(Call { to: recipient.clone(), id: revision.alert(), number: 0, what })
     }
 
-    /// Returns the next turn of each recipient that may have one, and when it comes.
-    fn turns(&self, now: WallTime) -> impl Iterator<Item = (&Recipient, Turn, WallTime)> {
-        let active = (self.in_flight < IN_FLIGHT_MAX).then_some(&self.active);
-        let rest = self.rest.ends(now);
-        let answers = self.overall.opens(now).max(rest);
-        let others = self.overall.opens_sparing(now, ANSWERS_RESERVED).max(rest);
-        let edits = self.edits.opens(now).max(others);
-        active.into_iter().flatten().filter_map(move |recipient| {
-            let (turn, at) = self.queues.get(recipient)?.turn(now)?;
-            let overall = match (recipient, turn.class()) {
-                (Recipient::Terminal, _) => now,
-                (Recipient::Telegram(_), Class::Answer) => answers,
-                (Recipient::Telegram(_), Class::Edit) => edits,
-                (Recipient::Telegram(_), Class::New(_) | Class::Digest | Class::Picture) => others,
-            };
-            Some((recipient, turn, at.max(overall)))
-        })
+    /// Returns when the limits over all chats let the next turn of a lane through.
+    fn opens(&self, now: WallTime) -> impl Fn(Lane) -> WallTime + use<> {
+        let overall = self.overall.opens(now).max(self.rest.ends(now));
+        let edits = self.edits.opens(now).max(overall);
+        move |lane| match lane {
+            Lane::Terminal => now,
+            Lane::Messages => overall,
+            Lane::Edits => edits,
+        }
     }
 
     /// Returns when [`Self::poll`] has something again; nothing while only an event or a result can change that.
-    pub fn poll_timeout(&self, now: WallTime) -> Option<WallTime> {
+    pub fn poll_timeout(&mut self, now: WallTime) -> Option<WallTime> {
         if !self.calls.is_empty() {
             return Some(now);
         }
@@ -546,7 +521,8 @@ impl Outbox {
         if !self.results.is_empty() || self.pending > PENDING_MAX {
             return Some(now);
         }
-        self.turns(now).map(|(.., at)| at).min()
+        let opens = self.opens(now);
+        if self.in_flight < IN_FLIGHT_MAX { self.queues.comes(now, opens) } else { None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A thin client of the Telegram Bot API.
 
 mod answer;
+mod bot;
 mod multipart;
 
 use std::{net::IpAddr, time::Duration};
@@ -11,6 +12,7 @@ use serde::Serialize;
 use url::{Host, Url};
 
 use answer::Answer;
+pub use bot::OwnBot;
 
 use crate::{
     buttons::Buttons,
@@ -198,15 +200,7 @@ impl Telegram {
     }
 
     fn with_timeout(config: &Config, timeout: Duration) -> Result<Self, ConfigError> {
-        let client = Client::builder()
-            .timeout(timeout)
-            .connect_timeout(CONNECT_TIMEOUT)
-            // The Bot API never redirects, and a token must not follow.
-            .redirect(redirect::Policy::none())
-            // Nothing here reads the environment.
-            .no_proxy()
-            .build()
-            .map_err(|error| ConfigError::Client(error.without_url()))?;
+        let client = client(timeout)?;
         let methods = Methods {
             send_message: method_url(config, "sendMessage")?,
             edit_message: method_url(config, "editMessageText")?,
@@ -221,7 +215,7 @@ impl Telegram {
     /// [`SendError`], classified as in telegram.md 4 and 5.
     pub async fn send_message(&self, chat: &ChatId, text: &Text, frame: &Frame<'_>) -> Result<MessageId, SendError> {
         let body = Body::new(chat, frame).with_text(text);
-        let answer = self.call(self.client.post(self.methods.send_message.clone()).json(&body)).await?;
+        let answer = call(self.client.post(self.methods.send_message.clone()).json(&body), ANSWER_BYTES_MAX).await?;
         answer.message_id()
     }
 
@@ -238,7 +232,7 @@ impl Telegram {
     ) -> Result<MessageId, SendError> {
         let frame = Frame { buttons, ..Frame::default() };
         let body = Body { message_id: Some(message.0), ..Body::new(chat, &frame).with_text(text) };
-        match self.call(self.client.post(self.methods.edit_message.clone()).json(&body)).await {
+        match call(self.client.post(self.methods.edit_message.clone()).json(&body), ANSWER_BYTES_MAX).await {
             Ok(_) => Ok(message),
             Err(SendError { failure: Failure::NotModified, .. }) => Ok(message),
             Err(error) => Err(error),
@@ -257,39 +251,53 @@ impl Telegram {
     ) -> Result<(MessageId, Option<String>), SendError> {
         let request = self.client.post(self.methods.send_photo.clone());
         let body = Body::new(chat, frame);
-        let answer = match photo {
-            Photo::File(name) => self.call(request.json(&Body { photo: Some(name), ..body })).await?,
+        let request = match photo {
+            Photo::File(name) => request.json(&Body { photo: Some(name), ..body }),
             Photo::Upload(png) => {
                 let (content_type, form) = multipart::form(&body, png);
-                self.call(request.header(header::CONTENT_TYPE, content_type).body(form)).await?
+                request.header(header::CONTENT_TYPE, content_type).body(form)
             }
         };
+        let answer = call(request, ANSWER_BYTES_MAX).await?;
         Ok((answer.message_id()?, answer.file_id()))
-    }
-
-    async fn call(&self, request: RequestBuilder) -> Result<Answer, SendError> {
-        let response = request.send().await.map_err(|error| {
-            // telegram.md 5: without a connection nothing was sent; after it nobody knows, whatever the error.
-            let failure = if error.is_connect() { Failure::NotSent } else { Failure::Ambiguous };
-            SendError { failure, cause: Some(error.without_url()) }
-        })?;
-        let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
-        let (body, cause) = read(response).await;
-        answer::classify(status, retry_after, body.as_deref()).map_err(|failure| SendError { failure, cause })
     }
 }
 
+fn client(timeout: Duration) -> Result<Client, ConfigError> {
+    Client::builder()
+        .timeout(timeout)
+        .connect_timeout(CONNECT_TIMEOUT)
+        // The Bot API never redirects, and a token must not follow.
+        .redirect(redirect::Policy::none())
+        // Nothing here reads the environment.
+        .no_proxy()
+        .build()
+        .map_err(|error| ConfigError::Client(error.without_url()))
+}
+
+/// Makes a call; an answer of more than `bytes_max` counts as broken off.
+async fn call(request: RequestBuilder, bytes_max: usize) -> Result<Answer, SendError> {
+    let response = request.send().await.map_err(|error| {
+        // telegram.md 5: without a connection nothing was sent; after it nobody knows, whatever the error.
+        let failure = if error.is_connect() { Failure::NotSent } else { Failure::Ambiguous };
+        SendError { failure, cause: Some(error.without_url()) }
+    })?;
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(Duration::from_secs);
+    let (body, cause) = read(response, bytes_max).await;
+    answer::classify(status, retry_after, body.as_deref()).map_err(|failure| SendError { failure, cause })
+}
+
 /// Reads an answer's body whole, or nothing of one that breaks off or is too long.
-async fn read(mut response: Response) -> (Option<Vec<u8>>, Option<reqwest::Error>) {
+async fn read(mut response: Response, bytes_max: usize) -> (Option<Vec<u8>>, Option<reqwest::Error>) {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_BYTES_MAX => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if body.len() + chunk.len() <= bytes_max => body.extend_from_slice(&chunk),
             Ok(Some(_)) => return (None, None),
             Ok(None) => return (Some(body), None),
             Err(error) => return (None, Some(error.without_url())),

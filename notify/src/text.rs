@@ -152,8 +152,8 @@ fn large_liquidation(base: &str, large: &LargeLiquidation) -> Vec<String> {
         Side::Short => ("📈", "Short"),
     };
     let kind = match large.price_kind {
-        PriceKind::Average => "average fill",
-        PriceKind::Bankruptcy => "bankruptcy price",
+        PriceKind::Average => "average",
+        PriceKind::Bankruptcy => "bankruptcy",
     };
     vec![
         format!("🚨 {base} LARGE LIQUIDATION"),
@@ -171,10 +171,10 @@ fn cascade(base: &str, window_ms: u64, cascade: &Cascade) -> Vec<String> {
         }
         Phase::Escalated => {
             let tier = format!("⚠️ {}× the alert threshold", grouped(cascade.tier));
-            (format!("🚨 {base} LIQUIDATION CASCADE GROWS"), cascade.duration_ms, tier)
+            (format!("🚨 {base} CASCADE GROWS"), cascade.duration_ms, tier)
         }
-        Phase::Updated => (format!("🔄 {base} LIQUIDATION CASCADE GOES ON"), cascade.duration_ms, prices(cascade)),
-        Phase::Ended => (format!("✅ {base} LIQUIDATION CASCADE ENDED"), cascade.duration_ms, prices(cascade)),
+        Phase::Updated => (format!("🔄 {base} CASCADE GOES ON"), cascade.duration_ms, prices(cascade)),
+        Phase::Ended => (format!("✅ {base} CASCADE ENDED"), cascade.duration_ms, prices(cascade)),
     };
     vec![
         headline,

@@ -145,6 +145,11 @@ impl Names {
         self.subject(&format!("market.liquidation.{venue}.*"))
     }
 
+    /// Returns the filter for every liquidation.
+    pub fn liquidations(&self) -> String {
+        self.subject("market.liquidation.*.*")
+    }
+
     /// Returns the subject of an open-interest sample.
     pub fn open_interest(&self, venue: &Venue, base: &Base) -> String {
         self.subject(&format!("market.oi.{venue}.{}", subject_token(base.as_str())))
@@ -168,6 +173,11 @@ impl Names {
     /// Returns the subject of one alert: its own, so that storing it twice can be refused.
     pub fn alert(&self, kind: Kind, base: &Base, id: Id) -> String {
         self.subject(&format!("alert.{}.{}.{id}", kind.as_str(), subject_token(base.as_str())))
+    }
+
+    /// Returns the filter for the one alert of an id.
+    pub fn alert_with_id(&self, id: Id) -> String {
+        self.subject(&format!("alert.*.*.{id}"))
     }
 
     /// Returns the filter for every liquidation of a base.
@@ -230,6 +240,11 @@ impl Names {
     pub fn service_status(&self, role: &str) -> String {
         self.subject(&format!("service.{role}.status"))
     }
+
+    /// Returns the subject on which other programs change what a chat is told.
+    pub fn service_subscriptions(&self) -> String {
+        self.subject("service.notify.subscriptions")
+    }
 }
 
 #[cfg(test)]
@@ -248,6 +263,7 @@ mod tests {
         assert_eq!(names.feed(&venue), "market.feed.okx");
         assert_eq!(names.rules(), "market.rules");
         assert_eq!(names.alert(Kind::Cascade, &base, id), format!("alert.cascade.BTC.{id}"));
+        assert_eq!(names.alert_with_id(id), format!("alert.*.*.{id}"));
         assert_eq!(names.delivery("telegram", "-100123"), "delivery.telegram.-100123");
         assert_eq!(names.decision(id), format!("decision.{id}"));
         assert_eq!(names.subscriber("telegram", "-100123"), "subscriber.telegram.-100123");

@@ -130,6 +130,12 @@ pub(crate) const MARKET_DATA_URL: Key = Key::new(Kind::Url, "oi.market_data_url"
 pub(crate) const SHARED_TOKEN: Key = Key::new(Kind::Secret, "telegram.bot_token", "TELEGRAM_BOT_TOKEN", TOKEN);
 pub(crate) const OWN_TOKEN: Key = Key::new(Kind::Secret, "telegram.own_bot_token", "FORESHOCK_BOT_TOKEN", TOKEN);
 pub(crate) const CHATS: Key = Key::new(Kind::List, "telegram.chats", "TELEGRAM_CHAT_ID", CHATS_VALID);
+pub(crate) const ALLOWED_CHATS: Key = Key::new(
+    Kind::List,
+    "telegram.allowed",
+    "FORESHOCK_ALLOWED_CHATS",
+    "a list of whole numbers, each a person's or a group's such as 123456789 or -1001234567890,",
+);
 pub(crate) const TELEGRAM_API: Key = Key::new(
     Kind::Url,
     "telegram.api_url",
@@ -151,7 +157,7 @@ pub(crate) const RATE_LIMIT: Key = Key::new(
 pub(crate) const OPERATOR_CHATS: Key =
     Key::new(Kind::List, "notify.operator_chats", "FORESHOCK_OPERATOR_CHATS", CHATS_VALID);
 pub(crate) const FEED_GRACE: Key =
-    Key::new(Kind::Value, "notify.feed_grace", "FORESHOCK_FEED_GRACE", "a duration of 10s to 1h such as 60s")
+    Key::new(Kind::Value, "notify.feed_grace", "FORESHOCK_FEED_GRACE", "a duration of 20s to 1h such as 60s")
         .default("60s");
 
 pub(crate) const LOG_LEVEL: Key =
@@ -162,7 +168,7 @@ pub(crate) const LOG_FORMAT: Key =
     Key::new(Kind::Value, "log.format", "FORESHOCK_LOG_FORMAT", "text or json").flag("--log-format");
 
 /// Every key, in the order they are shown.
-pub(crate) const ALL: [&Key; 31] = [
+pub(crate) const ALL: [&Key; 32] = [
     &MARKET,
     &BASES,
     &INSTANCE,
@@ -186,6 +192,7 @@ pub(crate) const ALL: [&Key; 31] = [
     &SHARED_TOKEN,
     &OWN_TOKEN,
     &CHATS,
+    &ALLOWED_CHATS,
     &TELEGRAM_API,
     &LIQUIDATION_ALERTS,
     &OI_ALERTS,

@@ -307,7 +307,7 @@ fn words_of_an_existing_environment_are_understood() {
         let limit = load("", &[("ALERT_RATE_LIMIT_SECONDS", text)]).unwrap().notify.rate_limit;
         assert_eq!(limit, Duration::from_secs(seconds), "{text}");
     }
-    for (text, seconds) in [("10s", Some(10)), ("1h", Some(3_600)), ("9s", None), ("61m", None), ("60", None)] {
+    for (text, seconds) in [("20s", Some(20)), ("1h", Some(3_600)), ("19s", None), ("61m", None), ("60", None)] {
         let grace = load("", &[("FORESHOCK_FEED_GRACE", text)]).ok().map(|settings| settings.notify.feed_grace);
         assert_eq!(grace, seconds.map(Duration::from_secs), "{text}");
     }

@@ -12,8 +12,9 @@ use super::{Bases, Credentials, LogFormat, LogLevel, Market};
 /// Longest name of a process, in characters. It stands in every feed event; a longer one is refused.
 const INSTANCE_CHARS_MAX: usize = 64;
 
-/// Grace before a dead feed is told: two signs of life, up to what would hide an outage. Others are refused.
-const FEED_GRACE: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(60 * 60);
+/// Grace before a dead feed is told: longer than an ingest that begins is without a sign of life (10 s and a tick of 5 s), up
+/// to what would hide an outage. Others are refused.
+const FEED_GRACE: RangeInclusive<Duration> = Duration::from_secs(20)..=Duration::from_secs(60 * 60);
 
 pub(super) fn market(text: &str) -> Option<Market> {
     match text.to_ascii_lowercase().as_str() {
@@ -153,6 +154,11 @@ pub(super) fn chats(text: &str) -> Option<Vec<String>> {
         }
     }
     Some(chats)
+}
+
+/// Reads numbers of chats and people.
+pub(super) fn allowed(text: &str) -> Option<BTreeSet<i64>> {
+    items(text)?.into_iter().map(|number| number.parse().ok().filter(|&number| number != 0)).collect()
 }
 
 fn is_chat_name(name: &str) -> bool {

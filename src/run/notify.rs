@@ -3,8 +3,10 @@
 //! Both state machines are folds of SUBSCRIBERS and DELIVERIES, and what this process stores comes back to them through the
 //! same cursors. So there is one order of facts, and a crash anywhere repeats work and changes nothing.
 
+mod asked;
 mod feeds;
 mod lease;
+mod lookup;
 mod pictures;
 mod sender;
 mod sinks;
@@ -20,10 +22,12 @@ use schemas::delivery::LedgerEvent;
 use tokio::{
     io::AsyncWrite,
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+pub(crate) use self::sinks::policy;
 pub use self::view::{Recent, Status};
 use self::{sender::Sender, sinks::Sinks};
 use crate::{
@@ -53,15 +57,24 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let sinks = Arc::new(Sinks::new(&bus, settings, terminal)?);
-    // A name of this process alone: the holder of a lease, and the author of an attempt.
-    let author = format!("{}-{}-{}", settings.instance, std::process::id(), host_clock_ms());
-    while !shutdown.is_cancelled() {
+    let process = format!("{}-{}-{}", settings.instance, std::process::id(), host_clock_ms());
+    for term in (1_u64..).take_while(|_| !shutdown.is_cancelled()) {
+        // A name of this term alone: the holder of a lease, and the author of records, which are counted anew in each. Under
+        // the name of an earlier term the broker would take them for copies of what was stored then, and drop them.
+        let author = format!("{process}-{term}");
         let Some(lease) = lease::take(&bus, &author, &status, &shutdown).await else { break };
         let lost = CancellationToken::new();
         let keeping = tokio::spawn(lease::keep(lease, lost.clone()));
         let notices = watch_feeds(&bus, settings, &sinks);
-        let result = Sender::new(&bus, &author, &sinks, notices).await?.run(&status, &shutdown, &lost).await;
+        let (asks, asked) = mpsc::channel(asked::ASKS_MAX);
+        let sender = Sender::new(&bus, &author, &sinks, notices, asked).await?;
+        // Whoever sends also hears: two pollers of one token would refuse each other.
+        let end = shutdown.child_token();
+        let hearing = hear(&bus, &sinks, asks, sender.next_update(), end.clone());
+        let result = sender.run(&status, &shutdown, &lost).await;
         lost.cancel();
+        end.cancel();
+        hearing.await.context("commands were not heard to the end")?;
         // The task ends at once and gives the lease up, so that another need not wait for its end.
         keeping.await.context("the lease of the sender was not kept")?;
         match result? {
@@ -70,6 +83,26 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// Hears commands until `end`, from Telegram with a token of our own, and over NATS.
+fn hear(
+    bus: &Bus,
+    sinks: &Sinks,
+    asks: mpsc::Sender<asked::Ask>,
+    offset: Option<i64>,
+    end: CancellationToken,
+) -> JoinHandle<()> {
+    let requests = asked::serve(bus.clone(), asks.clone(), end.clone());
+    let bot = sinks.bot.clone();
+    tokio::spawn(async move {
+        let updates = async {
+            if let Some(bot) = bot {
+                asked::hear(bot, offset, asks, end).await;
+            }
+        };
+        tokio::join!(updates, requests);
+    })
 }
 
 /// Returns what operators are to be told. Only a live market has feeds that can die.

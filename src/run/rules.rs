@@ -104,7 +104,7 @@ async fn history(context: &Context) -> anyhow::Result<String> {
     })
 }
 
-const fn origin_text(origin: Origin) -> &'static str {
+pub(super) const fn origin_text(origin: Origin) -> &'static str {
     match origin {
         Origin::Config => "configuration",
         Origin::Cli => "rules set",

@@ -28,7 +28,7 @@ use schemas::{
 use crate::{
     cli::subscribers::{self as cli, Subscribers},
     exit::UsageError,
-    run::{Context, connect, host_clock_ms, stdout},
+    run::{Context, connect, host_clock_ms, stdout, table::table},
 };
 
 /// Changes of others that may come first, again and again, before this one is given up.
@@ -36,9 +36,6 @@ const ATTEMPTS_MAX: usize = 8;
 
 /// Bytes of a file read by `add --from`: 64 MiB, far above what 64 KB for each of 1,000 chats need.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// Characters of a cell of a table; the rest is cut.
-const CELL_CHARS_MAX: usize = 28;
 
 pub(super) async fn run(context: &Context, command: &Subscribers) -> anyhow::Result<()> {
     let text = match command {
@@ -80,6 +77,11 @@ async fn prepared(context: &Context) -> anyhow::Result<Bus> {
 /// Returns the thresholds of the rules in force, or nothing when no rules are.
 async fn floors_in_force(bus: &Bus) -> anyhow::Result<Option<Floors>> {
     bus.repair_rules().await?;
+    floors_known(bus).await
+}
+
+/// Returns the thresholds of the newest rules in RULES, without repairing it.
+pub(crate) async fn floors_known(bus: &Bus) -> anyhow::Result<Option<Floors>> {
     let Some(version) = bus.rules_versions().await?.pop() else { return Ok(None) };
     let rules = Rules::parse(&version.rules.text).context("the rules in force cannot be read")?;
     Ok(Some(floors(&rules)))
@@ -224,27 +226,6 @@ fn row(subscriber: &Subscriber, now_ms: i64) -> [String; 8] {
         preferences.mutes.iter().filter(|mute| mute.until > now_ms).count().to_string(),
         changed.to_string(),
     ]
-}
-
-/// Lays cells out in columns. What is not printable is escaped: names come from files and from the broker.
-fn table(rows: &[[String; 8]]) -> String {
-    let cell = |text: &String| {
-        let text: String = text.chars().flat_map(char::escape_debug).collect();
-        let is_long = text.chars().count() > CELL_CHARS_MAX;
-        if is_long { text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect() } else { text }
-    };
-    let rows: Vec<[String; 8]> = rows.iter().map(|row| row.each_ref().map(cell)).collect();
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; 8]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Takes back what `export` wrote: all of it is checked before any of it is stored.

@@ -33,6 +33,7 @@
 //!   "limits"   true: 1 message a second and chat (3 at once), 20 a minute and group, 30 a second in all, sends and edits
 //!              together; what is refused does not count
 //!   "chance"   {"seed", "retry_after", "reset", "bad_gateway"}: probabilities by request; null: none
+//!   "delay_ms" answers are held back up to this long, evenly spread; what was asked for is carried out at once. 0: none
 //!   "webhook"  "https://…": getUpdates fails until deleteWebhook; null: none
 //!   "chat"     {"id", "type": "private"|"group"|"supergroup"|"channel", "title", "topics": {"7": "name"},
 //!              "members": [{"id", "name", "status"}]} makes a chat; the bot is a member
@@ -154,6 +155,11 @@ impl Bot {
         Ok(())
     }
 
+    /// Holds answers back up to this long, evenly spread; what was asked for is carried out at once.
+    pub fn set_delay(&self, longest: Duration) {
+        self.lock().delay = longest;
+    }
+
     /// Sets or takes away a webhook, which gets nothing but makes getUpdates fail.
     pub fn set_webhook(&self, url: Option<String>) {
         self.lock().updates.webhook = url.filter(|url| !url.is_empty());
@@ -231,7 +237,16 @@ impl Bot {
 
     async fn answer(&self, call: Call) -> Answer {
         if !call.method.eq_ignore_ascii_case("getUpdates") {
-            return self.lock().handle(call, wall_ms());
+            let (answer, wait) = {
+                let mut server = self.lock();
+                let answer = server.handle(call, wall_ms());
+                (answer, server.delay.mul_f64(server.requests.spread()))
+            };
+            if !wait.is_zero() {
+                // Either way it is answered.
+                let _ = timeout(wait, self.shutdown.cancelled()).await;
+            }
+            return answer;
         }
         let (trouble, polled) = self.lock().begin_poll(&call, wall_ms());
         let result = match polled {

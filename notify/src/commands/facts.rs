@@ -9,7 +9,7 @@ use schemas::{
     name::{Base, Venue},
 };
 
-use crate::recipient::ChatId;
+use crate::recipient::{ChatId, Recipient};
 
 /// Something to look up before a command is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +20,6 @@ pub enum Need {
         chat: ChatId,
         /// Telegram's number of the person.
         user: i64,
-    },
-    /// Whether the ledger holds an update of this chat with the command `refused`.
-    Refused {
-        /// The chat.
-        chat: ChatId,
     },
     /// The rules in force.
     Rules,
@@ -49,12 +44,12 @@ pub enum Need {
         /// Only this base asset; absent: all.
         base: Option<Base>,
     },
-    /// Why an alert fired: of the alert, or of the one a message in this chat was about, or else of the newest.
+    /// Why an alert fired: of the alert, or of the one a message was about, or else of the newest.
     Why {
         /// The alert.
         alert: Option<Id>,
-        /// Telegram's number of the message.
-        message: Option<i64>,
+        /// Whose message, and Telegram's number of it.
+        message: Option<(Recipient, i64)>,
     },
     /// The base asset of an alert.
     Base {
@@ -68,7 +63,7 @@ pub enum Need {
 pub struct Known {
     /// See [`Need::Admin`].
     pub is_admin: Option<bool>,
-    /// See [`Need::Refused`].
+    /// Whether this chat was told before that it may not use commands: see [`super::journal::Journal`].
     pub refused_before: bool,
     /// See [`Need::Rules`].
     pub floors: Option<Floors>,

@@ -1,6 +1,6 @@
 //! Answers before they are rendered: lines of text with the few marks Telegram and we both know.
 
-use crate::{caps::TEXT_UNITS_MAX, text::escaped};
+use crate::{caps::TEXT_UNITS_MAX, recipient::Recipient, text::escaped};
 
 /// An answer. What is in it is escaped when it is rendered, never before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +100,14 @@ impl Page {
     /// Returns the answer as plain text, as long at most.
     pub fn plain(&self) -> String {
         self.render(Line::plain)
+    }
+
+    /// Returns the answer as this recipient's channel shows it.
+    pub(super) fn text_for(&self, recipient: &Recipient) -> String {
+        match recipient {
+            Recipient::Terminal => self.plain(),
+            Recipient::Telegram(_) => self.html(),
+        }
     }
 
     fn render(&self, line: fn(&Line) -> String) -> String {

@@ -9,7 +9,7 @@ use schemas::{
 };
 
 use super::{
-    Answer, Effects, done,
+    Answer, Effects, REFUSED, done,
     facts::Known,
     settings::{Change, End, Selection, Stamp, change},
     texts::{self, reports},
@@ -28,7 +28,7 @@ pub(super) fn press(
     let recipient = recipient.unwrap_or_else(|| Recipient::Telegram(pressed.chat.id.clone()));
     let mut effects = Effects::default();
     let (name, toast) = match pressed.button {
-        _ if is_stranger => ("refused", texts::TOAST_STRANGER.to_owned()),
+        _ if is_stranger => (REFUSED, texts::TOAST_STRANGER.to_owned()),
         None => ("unknown", texts::TOAST_UNKNOWN.to_owned()),
         Some((button, alert)) => match button {
             Button::Mute1h => ("mute_1h", mute(1, pressed, &recipient, known, subscribers, &mut effects, now)),

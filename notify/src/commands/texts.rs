@@ -68,6 +68,10 @@ pub(super) fn test() -> Page {
         .text("It takes the way of every alert. If it arrives, so will they.")
 }
 
+pub(super) fn test_message() -> Page {
+    Page::headed("🧪", "TEST: no alert").text("This message took the way of every alert.")
+}
+
 pub(super) fn help() -> Page {
     let commands = command::menu();
     let lines = commands.iter().map(|(name, what)| Line::default().code(format!("/{name}")).text(format!(" {what}")));

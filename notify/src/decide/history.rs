@@ -13,9 +13,10 @@ use schemas::{
     time::EventTime,
 };
 
-use super::Market;
+use super::{Held, Market};
 use crate::{
-    caps::{DIGEST_AFTER, DIGEST_DELAY, HELD_MAX, HOUR, HOURLY, RATE_LIMIT_MAX, REPLY_AFTER, THREAD_AGE, THREADS_MAX},
+    caps::{DIGEST_AFTER, DIGEST_DELAY, HELD_AGE, HOUR, HOURLY, RATE_LIMIT_MAX, REPLY_AFTER, THREAD_AGE, THREADS_MAX},
+    failure::Failure,
     time::{WallTime, millis},
 };
 
@@ -23,14 +24,27 @@ use crate::{
 /// time decided so far; it never goes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// For each base and kind the clock when a first message was last to be sent.
-    told: BTreeMap<(Base, Kind), EventTime>,
-    /// The clock at every new message of the last hour.
-    sent: VecDeque<EventTime>,
-    threads: BTreeMap<Id, Thread>,
+    /// The new messages of the last hour, oldest first, without those that certainly never arrived.
+    told: VecDeque<Told>,
+    /// Boxed: a map allocates places for eleven, and there may be ten thousand chats with one thread each.
+    threads: BTreeMap<Id, Box<Thread>>,
     held: Held,
+    /// What the last digest names, until it is known what came of it.
+    telling: Option<(Id, Held)>,
     /// When the last digest was made, on the clock of digests.
     digested: Option<i64>,
+}
+
+/// A new message: a first one, or a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    alert: Id,
+    base: Base,
+    kind: Kind,
+    thread: Option<Id>,
+    reply: bool,
+    /// The clock when it was decided.
+    at: EventTime,
 }
 
 /// The messages about one running thing.
@@ -42,35 +56,6 @@ struct Thread {
     kind: Kind,
     /// The clock at its last message or edit.
     seen: EventTime,
-    replied: Option<EventTime>,
-}
-
-/// What was held since the last digest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// By base and kind.
-    pub(crate) parts: BTreeMap<(Base, Kind), Part>,
-    /// How many beyond [`HELD_MAX`] pairs.
-    pub(crate) more: u32,
-    /// The first of them.
-    pub(crate) first: Option<Id>,
-    /// When the first was held, on the clock of digests.
-    since: i64,
-}
-
-/// What was held of one base and kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) count: u32,
-    /// The largest age of those that expired, in milliseconds.
-    pub(crate) late_ms: Option<i64>,
-}
-
-impl Held {
-    /// Returns how many alerts were held.
-    pub(crate) fn count(&self) -> u32 {
-        self.parts.values().map(|part| part.count).sum::<u32>().saturating_add(self.more)
-    }
 }
 
 impl History {
@@ -79,12 +64,14 @@ impl History {
         let stamp = stamp(market, clock, delivery.at);
         match &delivery.outcome {
             Outcome::Intent { thread, reply, .. } => self.intend(delivery, *thread, *reply, clock),
-            Outcome::Limited { .. } => self.hold(delivery, None, stamp),
+            Outcome::Limited { .. } => self.held.add(delivery, None, stamp),
             Outcome::Expired { age_ms } => {
-                self.hold(delivery, Some(*age_ms), stamp);
-                self.forget_first(delivery.alert);
+                self.held.add(delivery, Some(*age_ms), stamp);
+                self.forget(delivery.alert);
             }
-            Outcome::Failed { .. } => self.forget_first(delivery.alert),
+            // Nobody knows whether it arrived: it counts, but it cannot be edited.
+            Outcome::Failed { reason } if is_ambiguous(reason) => self.forget_thread(delivery.alert),
+            Outcome::Failed { .. } => self.forget(delivery.alert),
             Outcome::Edited { .. } => {
                 for thread in self.threads.values_mut().filter(|thread| thread.is_of(delivery)) {
                     thread.seen = clock;
@@ -96,21 +83,19 @@ impl History {
     }
 
     fn intend(&mut self, delivery: &Delivery, thread: Option<Id>, reply: bool, clock: EventTime) {
-        let age = |time: &EventTime| clock.millis_since(*time);
-        self.sent.retain(|sent| age(sent) < millis(HOUR));
-        self.sent.push_back(clock);
-        let (base, kind) = (delivery.base.clone(), delivery.kind);
+        let age = |time: EventTime| clock.millis_since(time);
+        let (alert, base, kind) = (delivery.alert, delivery.base.clone(), delivery.kind);
+        self.told.retain(|told| age(told.at) < millis(HOUR.max(RATE_LIMIT_MAX)));
+        self.told.push_back(Told { alert, base: base.clone(), kind, thread, reply, at: clock });
+        let Some(id) = thread else { return };
         if reply {
-            if let Some(thread) = thread.and_then(|thread| self.threads.get_mut(&thread)) {
-                (thread.seen, thread.replied) = (clock, Some(clock));
+            if let Some(thread) = self.threads.get_mut(&id) {
+                thread.seen = clock;
             }
             return;
         }
-        self.told.retain(|_, told| age(told) < millis(RATE_LIMIT_MAX));
-        self.told.insert((base.clone(), kind), clock);
-        let Some(id) = thread else { return };
-        self.threads.retain(|_, thread| age(&thread.seen) < millis(THREAD_AGE));
-        self.threads.insert(id, Thread { first: delivery.alert, base, kind, seen: clock, replied: None });
+        self.threads.retain(|_, thread| age(thread.seen) < millis(THREAD_AGE));
+        self.threads.insert(id, Box::new(Thread { first: alert, base, kind, seen: clock }));
         if self.threads.len() > THREADS_MAX
             && let Some((oldest, _)) = self.threads.iter().min_by_key(|(_, thread)| thread.seen)
         {
@@ -119,48 +104,59 @@ impl History {
         }
     }
 
-    fn hold(&mut self, delivery: &Delivery, late_ms: Option<i64>, stamp: i64) {
-        let held = &mut self.held;
-        if held.first.is_none() {
-            (held.first, held.since) = (Some(delivery.alert), stamp);
-        }
-        let key = (delivery.base.clone(), delivery.kind);
-        if held.parts.len() >= HELD_MAX && !held.parts.contains_key(&key) {
-            held.more = held.more.saturating_add(1);
-            return;
-        }
-        let part = held.parts.entry(key).or_default();
-        part.count = part.count.saturating_add(1);
-        part.late_ms = part.late_ms.max(late_ms);
+    /// A message that never arrived was told to nobody: it fills no place, and the next one is a first message again.
+    fn forget(&mut self, alert: Id) {
+        self.told.retain(|told| told.alert != alert);
+        self.forget_thread(alert);
     }
 
-    /// A message that never arrived is none that could be edited or replied to.
-    fn forget_first(&mut self, alert: Id) {
+    /// Without its first message a thread has none that could be edited or replied to.
+    fn forget_thread(&mut self, alert: Id) {
         self.threads.retain(|_, thread| thread.first != alert);
     }
 
     /// Takes in what happened to another message to this recipient.
     pub fn apply_note(&mut self, note: &Note, market: Market) {
-        if let (Topic::Digest { event_time, .. }, Outcome::Intent { .. }) = (&note.topic, &note.outcome) {
-            self.digested = Some(stamp(market, *event_time, note.at));
-            self.held = Held::default();
+        let Topic::Digest { event_time, .. } = &note.topic else { return };
+        let stamp = stamp(market, *event_time, note.at);
+        match &note.outcome {
+            Outcome::Intent { .. } => {
+                self.digested = Some(stamp);
+                self.telling = Some((note.id, std::mem::take(&mut self.held)));
+            }
+            Outcome::Expired { .. } => self.hold_again(note.id, stamp),
+            Outcome::Failed { reason } if !is_ambiguous(reason) => self.hold_again(note.id, stamp),
+            Outcome::Failed { .. } | Outcome::Sent { .. } => {
+                self.telling.take_if(|(id, _)| *id == note.id);
+            }
+            Outcome::Limited { .. }
+            | Outcome::Attempt { .. }
+            | Outcome::Deferred { .. }
+            | Outcome::Edited { .. }
+            | Outcome::Gone { .. } => {}
+        }
+    }
+
+    /// What a digest named that never arrived is held again, while it is news.
+    fn hold_again(&mut self, digest: Id, stamp: i64) {
+        if let Some((_, named)) = self.telling.take_if(|(id, _)| *id == digest)
+            && stamp.saturating_sub(named.since) < millis(HELD_AGE)
+        {
+            self.held.add_earlier(named, digest);
         }
     }
 
     /// Goes on with what was told under an earlier id of the same chat.
     pub(crate) fn inherit(&mut self, earlier: Self) {
-        for (key, told) in earlier.told {
-            let known = self.told.entry(key).or_insert(told);
-            *known = told.max(*known);
-        }
-        self.sent.extend(earlier.sent);
-        self.sent.make_contiguous().sort_unstable();
+        self.told.extend(earlier.told);
+        self.told.make_contiguous().sort_by_key(|told| told.at);
         for (id, thread) in earlier.threads {
             self.threads.entry(id).or_insert(thread);
         }
         if self.held.first.is_none() {
             self.held = earlier.held;
         }
+        self.telling = self.telling.take().or(earlier.telling);
         self.digested = self.digested.max(earlier.digested);
     }
 
@@ -171,20 +167,17 @@ impl History {
 
     /// Returns whether another reply of the thread comes too soon.
     pub(super) fn replied_lately(&self, thread: Id, clock: EventTime) -> bool {
-        let replied = self.threads.get(&thread).and_then(|thread| thread.replied);
-        replied.is_some_and(|replied| clock.millis_since(replied) < millis(REPLY_AFTER))
+        self.told_since(clock, REPLY_AFTER).any(|told| told.reply && told.thread == Some(thread))
     }
 
     /// Returns whether the recipient was told of the base and kind within `span`.
     pub(super) fn told_within(&self, base: &Base, kind: Kind, clock: EventTime, span: Duration) -> bool {
-        let told = self.told.get(&(base.clone(), kind));
-        told.is_some_and(|told| clock.millis_since(*told) < millis(span))
+        self.told_since(clock, span).any(|told| !told.reply && told.base == *base && told.kind == kind)
     }
 
     /// Returns whether the recipient was told of the base within `span`.
     pub(super) fn told_of_base_within(&self, base: &Base, clock: EventTime, span: Duration) -> bool {
-        let mut of_base = self.told.iter().filter(|((told, _), _)| told == base);
-        of_base.any(|(_, told)| clock.millis_since(*told) < millis(span))
+        self.told_since(clock, span).any(|told| !told.reply && told.base == *base)
     }
 
     /// Returns whether the hour has no place left for this priority.
@@ -195,7 +188,11 @@ impl History {
             Priority::Medium => medium,
             Priority::High => high,
         };
-        self.sent.iter().filter(|sent| clock.millis_since(**sent) < millis(HOUR)).count() >= places
+        self.told_since(clock, HOUR).count() >= places
+    }
+
+    fn told_since(&self, clock: EventTime, span: Duration) -> impl Iterator<Item = &Told> {
+        self.told.iter().filter(move |told| clock.millis_since(told.at) < millis(span))
     }
 
     /// Returns what a digest is to tell, when one is due on the clock of digests.
@@ -216,6 +213,10 @@ impl Thread {
     fn is_of(&self, delivery: &Delivery) -> bool {
         self.kind == delivery.kind && self.base == delivery.base
     }
+}
+
+fn is_ambiguous(reason: &str) -> bool {
+    reason.strip_prefix("failed:") == Some(Failure::Ambiguous.reason())
 }
 
 /// The clock of digests, in milliseconds: this host's, as what is told at the end of quiet hours follows people's day; in

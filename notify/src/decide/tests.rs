@@ -243,6 +243,41 @@ fn a_message_that_never_arrived_or_was_deleted_has_no_thread() {
 }
 
 #[test]
+fn a_message_that_never_arrived_counts_in_no_limit() {
+    let failed = |reason: &str| Outcome::Failed { reason: reason.to_owned() };
+    for (outcome, arrived) in [
+        (Outcome::Expired { age_ms: 120_001 }, false),
+        (failed("failed:overflow"), false),
+        (failed("failed:rate_limited"), false),
+        (failed("failed:ambiguous"), true),
+        (Outcome::Sent { message_id: Some(1) }, true),
+    ] {
+        let decided =
+            |alert: &Alert, history: &History| decide(alert, &subscriber(), history, &policy(), now(alert)).as_str();
+        let unless = |held: &'static str| if arrived { held } else { "send" };
+        let first = cascade(Phase::Started, 10);
+        let mut history = told(&[cascade(Phase::Started, 4), first.clone()]);
+        apply(&mut history, &first, outcome.clone());
+        let again = started(Kind::Cascade, "BTC", 11);
+        assert_eq!(decided(&again, &history), unless("held:five_minutes"), "{outcome:?}");
+        let single = started(Kind::LargeLiquidation, "BTC", 10);
+        assert_eq!(decided(&single, &history), unless("held:rate"), "{outcome:?}");
+        let mut history = busy(6);
+        apply(&mut history, &started(Kind::Cascade, "B3", 7), outcome.clone());
+        let low = with_priority(started(Kind::LargeLiquidation, "BTC", 11), Priority::Low);
+        assert_eq!(decided(&low, &history), unless("held:hour"), "{outcome:?}");
+
+        let mut history = told(&[cascade(Phase::Started, 10)]);
+        let mut reply = cascade(Phase::Escalated, 11);
+        reply.id = Id::of("test", &["reply"]);
+        apply(&mut history, &reply, intent(&reply, true));
+        apply(&mut history, &reply, outcome.clone());
+        let higher = cascade(Phase::Escalated, 11);
+        assert_eq!(decided(&higher, &history), if arrived { "edit" } else { "reply" }, "{outcome:?}");
+    }
+}
+
+#[test]
 fn edits_keep_a_long_cascade_in_one_message() {
     let mut history = told(&[cascade(Phase::Started, 10)]);
     for minute in [60, 110, 160] {

@@ -26,11 +26,13 @@ impl Decider {
     }
 
     fn due(&self, recipient: &Recipient, clock: EventTime, now: WallTime) -> Option<&Held> {
+        // Of all who wait few are due: only those are looked at any further.
+        let held = self.histories.get(recipient)?.due(clock, now, self.policy.market)?;
         let subscriber = self.subscribers.get(recipient)?;
         let is_quiet = subscriber.preferences.quiet.as_ref().is_some_and(|quiet| is_quiet(quiet, now));
         let is_told =
             subscriber.standing == Standing::Active && recipient.channel() == self.policy.channel && !is_quiet;
-        self.histories.get(recipient)?.due(clock, now, self.policy.market).filter(|_| is_told)
+        is_told.then_some(held)
     }
 }
 

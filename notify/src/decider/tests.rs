@@ -6,7 +6,7 @@ use schemas::{
 };
 
 use super::*;
-use crate::{decide::RateLimit, samples};
+use crate::{decide::RateLimit, failure::Refusal, samples};
 
 fn policy(market: Market) -> Policy {
     let rate_limit = RateLimit::new(std::time::Duration::from_secs(60)).unwrap();
@@ -30,6 +30,24 @@ fn decider(market: Market) -> Decider {
         decider.handle_subscriber(samples::subscriber(&recipient));
     }
     decider
+}
+
+/// Stores what came of each intent about an alert, unless that is stored already.
+fn end(decider: &mut Decider, ledger: &mut Vec<LedgerEvent>, alert: &Alert, outcome: Option<&Outcome>) {
+    let Some(outcome) = outcome else { return };
+    let of = |event: &LedgerEvent| match event {
+        LedgerEvent::Delivery(delivery) => Some(delivery.clone()).filter(|delivery| delivery.alert == alert.id),
+        LedgerEvent::Decision(_) | LedgerEvent::Note(_) | LedgerEvent::Feedback(_) | LedgerEvent::Update(_) => None,
+    };
+    let stored: Vec<_> = ledger.iter().filter_map(of).collect();
+    let is_intent = |delivery: &&Delivery| matches!(delivery.outcome, Outcome::Intent { .. });
+    let is_ended =
+        |intent: &Delivery| stored.iter().any(|other| other.recipient == intent.recipient && !is_intent(&other));
+    for intent in stored.iter().filter(is_intent).filter(|intent| !is_ended(intent)) {
+        let event = LedgerEvent::Delivery(Delivery { outcome: outcome.clone(), ..intent.clone() });
+        decider.handle_event(&event);
+        ledger.push(event);
+    }
 }
 
 /// Decides and stores, as the root does.
@@ -145,6 +163,25 @@ fn one_edit_changes_the_messages_of_all_but_those_who_are_told_otherwise() {
 }
 
 #[test]
+fn a_deleted_message_is_told_anew_by_the_next_phase_when_its_five_minutes_are_over() {
+    let (mut decider, mut ledger) = (decider(Market::Live), Vec::new());
+    let started = samples::alert(Kind::Cascade, "BTC", 0);
+    store(&mut decider, &mut ledger, &started, WallTime::from_millis(0));
+    let gone = Outcome::Gone { message_id: 10 };
+    decider.handle_event(&samples::delivery(&later(&started, Phase::Updated, 5), &samples::chat(1), gone));
+    let mut decided = |seconds: i64| {
+        let before = ledger.len();
+        let updated = later(&started, Phase::Updated, seconds);
+        store(&mut decider, &mut ledger, &updated, WallTime::from_millis(seconds * 1000));
+        counts(&ledger[before..])
+    };
+    let edit = |number| ("edit".to_owned(), number);
+    assert_eq!(decided(10), [edit(2), ("held:five_minutes".to_owned(), 1)]);
+    assert_eq!(decided(300), [edit(2), ("send".to_owned(), 1)]);
+    assert_eq!(decided(305), [edit(3)]);
+}
+
+#[test]
 fn what_nobody_is_told_is_only_counted() {
     let alert = samples::with_phase(samples::alert(Kind::Cascade, "BTC", 0), Phase::Ended);
     let events = decider(Market::Live).decide(&alert, WallTime::from_millis(0));
@@ -229,6 +266,57 @@ fn a_digest_tells_what_was_held_a_quarter_of_an_hour_later_and_hourly_at_most() 
     assert_eq!(digests(&decider, 77).len(), 1);
 }
 
+/// The digests that are due, and the decider after their notes ended so.
+fn ended(decider: &mut Decider, minute: i64, outcome: Outcome) -> Vec<Note> {
+    let notes: Vec<_> = digests(decider, minute)
+        .into_iter()
+        .map(|event| {
+            let LedgerEvent::Note(note) = event else { panic!("{event:?}") };
+            note
+        })
+        .collect();
+    for note in &notes {
+        decider.handle_event(&LedgerEvent::Note(note.clone()));
+        let at = note.at + MINUTE;
+        decider.handle_event(&LedgerEvent::Note(Note { at, outcome: outcome.clone(), ..note.clone() }));
+    }
+    notes
+}
+
+fn text(note: &Note) -> &str {
+    let Outcome::Intent { text, .. } = &note.outcome else { panic!("{note:?}") };
+    text
+}
+
+#[test]
+fn what_a_digest_named_that_never_arrived_is_named_by_the_next_one() {
+    let expired = Outcome::Expired { age_ms: 1 };
+    for outcome in [expired.clone(), failed("failed:rate_limited")] {
+        let mut decider = holding(Market::Live);
+        let first = ended(&mut decider, 17, outcome).remove(0);
+        assert_eq!(digests(&decider, 76), [], "an hour after the last one");
+        let mut ledger = Vec::new();
+        for minute in [30, 31] {
+            let alert = samples::alert(Kind::Cascade, "BTC", minute * MINUTE);
+            store(&mut decider, &mut ledger, &alert, WallTime::from_millis(minute * MINUTE));
+        }
+        let again = ended(&mut decider, 77, Outcome::Sent { message_id: Some(1) }).remove(0);
+        assert_ne!(again.id, first.id, "an outbox sends no digest twice");
+        assert_eq!(text(&again), "🔕 4 more alerts held\nBTC cascade ×3\nBTC OI explosion, 7 minutes late");
+        assert_eq!(digests(&decider, 200), []);
+    }
+    // Nobody knows whether it arrived: it is not told twice.
+    let mut unknown = holding(Market::Live);
+    ended(&mut unknown, 17, failed("failed:ambiguous"));
+    assert_eq!(digests(&unknown, 77), []);
+    // A day later it is no news.
+    let mut away = holding(Market::Live);
+    let tried: Vec<_> =
+        (0..30).flat_map(|hour| ended(&mut away, 17 + hour * 60, expired.clone())).map(|note| note.id).collect();
+    assert_eq!(tried.len(), 25);
+    assert_eq!(tried.iter().collect::<BTreeSet<_>>().len(), 25);
+}
+
 #[test]
 fn a_digest_waits_for_the_end_of_quiet_hours_and_for_a_chat_that_is_there() {
     let mut decider = holding(Market::Live);
@@ -258,6 +346,10 @@ fn a_refusal_for_ever_switches_off_and_an_arrival_on_again() {
     let mut decider = decider(Market::Live);
     let alert = samples::alert(Kind::Cascade, "BTC", 1_000);
     let at = |outcome| samples::delivery(&alert, &samples::chat(1), outcome);
+    for no_refusal in [Refusal::NoToken, Refusal::NoPicture, Refusal::Closed, Refusal::BadRequest] {
+        let reason = format!("failed:{}", no_refusal.as_str());
+        assert_eq!(decider.standing_after(&at(failed(&reason))), [], "{reason}");
+    }
     assert_eq!(decider.standing_after(&at(failed("failed:ambiguous"))), []);
     let off = decider.standing_after(&at(failed("failed:blocked")));
     let [Subscriber { standing: Standing::Off { reason }, at: 1_000, cause: Cause::Delivery, .. }] = &off[..] else {
@@ -297,21 +389,29 @@ fn a_topic_that_is_gone_is_left() {
     assert!(matches!(&after[..], [Subscriber { preferences: Preferences { topic: None, .. }, .. }]), "{after:?}");
 }
 
-fn alerts() -> impl Strategy<Value = Vec<(Alert, WallTime)>> {
+/// Alerts, when they are decided about, and what comes of their intents before the next one.
+fn alerts() -> impl Strategy<Value = Vec<(Alert, WallTime, Option<Outcome>)>> {
     let kinds = prop::sample::select(vec![Kind::LargeLiquidation, Kind::Cascade, Kind::OiExplosion]);
     let phases =
         prop::sample::select(vec![Phase::Started, Phase::Started, Phase::Updated, Phase::Escalated, Phase::Ended]);
     // Half a minute a step, so that spans of exactly five minutes occur.
-    let one = (kinds, prop::sample::select(vec!["BTC", "ETH"]), 0..60_i64, phases, 0..160_000_i64);
+    let outcomes = prop::sample::select(vec![
+        None,
+        Some(Outcome::Sent { message_id: Some(1) }),
+        Some(Outcome::Expired { age_ms: 120_001 }),
+        Some(failed("failed:overflow")),
+        Some(failed("failed:ambiguous")),
+    ]);
+    let one = (kinds, prop::sample::select(vec!["BTC", "ETH"]), 0..60_i64, phases, 0..160_000_i64, outcomes);
     prop::collection::vec(one, 1..40).prop_map(|alerts| {
         alerts
             .into_iter()
             .enumerate()
-            .map(|(index, (kind, base, step, phase, age_ms))| {
+            .map(|(index, (kind, base, step, phase, age_ms, outcome))| {
                 let mut alert = samples::with_phase(samples::alert(kind, base, step * 30_000), phase);
                 alert.id = Id::of("test", &[&index.to_string()]);
                 let now = WallTime::from_millis(alert.event_time.as_millis() + age_ms);
-                (alert, now)
+                (alert, now, outcome)
             })
             .collect()
     })
@@ -321,8 +421,9 @@ proptest! {
     #[test]
     fn a_restart_folds_to_the_same_state_and_decides_the_same(alerts in alerts(), crash in any::<prop::sample::Index>()) {
         let (mut decider_live, mut ledger) = (decider(Market::Live), Vec::new());
-        for (alert, now) in &alerts {
+        for (alert, now, outcome) in &alerts {
             store(&mut decider_live, &mut ledger, alert, *now);
+            end(&mut decider_live, &mut ledger, alert, outcome.as_ref());
         }
         let mut restarted = decider(Market::Live);
         ledger.iter().for_each(|event| restarted.handle_event(event));
@@ -332,35 +433,45 @@ proptest! {
         let stored = crash.index(ledger.len() + 1);
         let (mut after, mut again) = (decider(Market::Live), ledger[..stored].to_vec());
         again.iter().for_each(|event| after.handle_event(event));
-        for (alert, now) in &alerts {
+        for (alert, now, outcome) in &alerts {
             store(&mut after, &mut again, alert, *now);
+            end(&mut after, &mut again, alert, outcome.as_ref());
         }
         prop_assert_eq!(again, ledger);
     }
 
     #[test]
-    fn nobody_is_told_twice_in_five_minutes_or_more_than_ten_times_an_hour(alerts in alerts()) {
+    fn nobody_gets_two_messages_in_five_minutes_or_more_than_ten_an_hour(alerts in alerts()) {
         let (mut decider, mut ledger) = (decider(Market::Recorded), Vec::new());
         let mut clock = i64::MIN;
         let mut told: BTreeMap<(String, String, Kind), i64> = BTreeMap::new();
         let mut hours: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-        for (alert, now) in &alerts {
+        for (alert, now, outcome) in &alerts {
             let before = ledger.len();
             store(&mut decider, &mut ledger, alert, *now);
             clock = clock.max(alert.event_time.as_millis());
+            let never_arrives = match outcome {
+                Some(Outcome::Expired { .. }) => true,
+                Some(Outcome::Failed { reason }) => reason != "failed:ambiguous",
+                _ => false,
+            };
             for event in &ledger[before..] {
                 if let LedgerEvent::Delivery(Delivery { recipient, outcome: Outcome::Intent { reply, .. }, .. }) = event {
                     let new = hours.entry(recipient.clone()).or_default();
-                    new.push(clock);
-                    prop_assert!(new.iter().filter(|at| clock - **at < 3_600_000).count() <= 10);
-                    if *reply {
+                    prop_assert!(new.iter().filter(|at| clock - **at < 3_600_000).count() < 10);
+                    let key = (recipient.clone(), alert.base.to_string(), alert.kind());
+                    let last = told.get(&key).filter(|_| !*reply);
+                    prop_assert!(last.is_none_or(|last| clock - *last >= 300_000));
+                    if never_arrives {
                         continue;
                     }
-                    let key = (recipient.clone(), alert.base.to_string(), alert.kind());
-                    let last = told.insert(key, clock);
-                    prop_assert!(last.is_none_or(|last| clock - last >= 300_000));
+                    new.push(clock);
+                    if !*reply {
+                        told.insert(key, clock);
+                    }
                 }
             }
+            end(&mut decider, &mut ledger, alert, outcome.as_ref());
         }
     }
 }

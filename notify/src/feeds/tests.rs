@@ -106,7 +106,7 @@ since 14:31:15 UTC, reason: disconnected
     desk.live(&ALL_VENUES, 325..=500);
     let back = "\
 ✅ OKX liquidations are back
-gap 4 minutes 10 seconds (14:31:15–14:35:25 UTC)
+gap 4 min 10 s (14:31:15–14:35:25 UTC)
 alerts in between were made without it";
     assert_eq!(desk.texts(), [back]);
 }
@@ -232,7 +232,7 @@ no alerts meanwhile";
     desk.live(&["bybit"], 1_000..=1_000);
     let back = "\
 ✅ Venues are heard again
-gap 15 minutes 25 seconds (14:31:15–14:46:40 UTC)
+gap 15 min 25 s (14:31:15–14:46:40 UTC)
 what happened in between may be missing";
     assert_eq!(desk.texts(), [back]);
     desk.live(&["bybit"], 1_005..=1_055);

@@ -10,7 +10,7 @@ use schemas::{
 
 use crate::{
     buttons::Buttons,
-    caps::{ANSWER_TIME_TO_LIVE, ATTEMPTS_MAX, NOTE_TIME_TO_LIVE, PICTURE_TIME_TO_LIVE},
+    caps::{ANSWER_TIME_TO_LIVE, ATTEMPTS_MAX, DIGEST_TIME_TO_LIVE, NOTE_TIME_TO_LIVE, PICTURE_TIME_TO_LIVE},
     decide::Market,
     failure::Failure,
     recipient::Recipient,
@@ -109,7 +109,8 @@ impl Intent {
             Self::Note(note) => match note.topic {
                 Topic::Answer { .. } => ANSWER_TIME_TO_LIVE,
                 Topic::Picture { .. } => PICTURE_TIME_TO_LIVE,
-                Topic::Digest { .. } | Topic::Notice { .. } => NOTE_TIME_TO_LIVE,
+                Topic::Digest { .. } => DIGEST_TIME_TO_LIVE,
+                Topic::Notice { .. } => NOTE_TIME_TO_LIVE,
             },
         };
         let age_ms = now.as_millis().saturating_sub(self.at().as_millis());
@@ -166,7 +167,7 @@ impl Pending {
     /// Returns what happens to it when it is its turn.
     pub(super) fn next(&self, market: Market, now: WallTime) -> Outcome {
         match self.intent.expired(market, now) {
-            Some(_) if self.open => failed(&Failure::Ambiguous),
+            Some(_) if self.open || self.repeated => failed(&Failure::Ambiguous),
             Some(age_ms) => Outcome::Expired { age_ms },
             None if self.open && !self.may_repeat() => failed(&Failure::Ambiguous),
             None => Outcome::Attempt { number: self.attempts + 1 },

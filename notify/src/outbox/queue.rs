@@ -10,10 +10,10 @@ use super::{
     window::{Rest, Window},
 };
 use crate::{
-    caps::{CHAT_LIMIT, CHAT_PERIOD, GROUP_EDIT_LIMIT, GROUP_LIMIT, GROUP_PERIOD, THREADS_MAX},
+    caps::{CHAT_LIMIT, CHAT_PERIOD, GROUP_EDIT_LIMIT, GROUP_LIMIT, GROUP_PERIOD, THREAD_AGE, THREADS_MAX},
     failure::MessageId,
     recipient::Recipient,
-    time::WallTime,
+    time::{WallTime, millis},
 };
 
 /// Whose turn it is in a queue.
@@ -32,11 +32,12 @@ impl Turn {
         }
     }
 
-    /// Returns its place among the turns of all queues.
-    pub(super) const fn place(self) -> Place {
+    /// Returns its place among the turns of all queues: edits go in the order in which they were due, so that in a storm
+    /// every chat's message grows.
+    pub(super) fn place(self, at: WallTime) -> Place {
         match self {
             Self::Message(place) => place,
-            Self::Edit(_) => (Class::Edit, 0),
+            Self::Edit(_) => (Class::Edit, u64::try_from(at.as_millis()).unwrap_or(0)),
         }
     }
 }
@@ -45,7 +46,8 @@ impl Turn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Queue {
     pub(super) pending: BTreeMap<Place, Pending>,
-    pub(super) threads: BTreeMap<Id, Thread>,
+    /// Boxed: a map allocates places for eleven, and there may be ten thousand chats with one thread each.
+    pub(super) threads: BTreeMap<Id, Box<Thread>>,
     /// What is under way, from the record of its attempt to the record of what came of it: one at a time.
     pub(super) busy: Option<Turn>,
     pub(super) rest: Rest,
@@ -91,27 +93,20 @@ impl Queue {
         }
     }
 
-    /// Returns whether nothing waits in it.
-    pub(super) fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.threads.values().all(|thread| thread.next.is_none())
-    }
-
-    /// Returns whose turn is next and when it comes, or nothing while one is busy or none can be made.
-    ///
-    /// What is due goes before what is not, and then by class.
-    pub(super) fn turn(&self, now: WallTime) -> Option<(Turn, WallTime)> {
+    /// Returns its first message and its first edit and when each turn comes; nothing while one is busy.
+    pub(super) fn turns(&self, now: WallTime) -> Vec<(Turn, WallTime)> {
         if self.busy.is_some() {
-            return None;
+            return Vec::new();
         }
         let paced = self.windows.iter().map(|window| window.opens(now)).max().unwrap_or(now).max(self.rest.ends(now));
-        let messages = self.pending.iter().filter(|(_, pending)| !self.awaits_first(pending));
-        let messages = messages.map(|(place, _)| (Turn::Message(*place), paced));
+        let message = self.pending.iter().find(|(_, pending)| !self.awaits_first(pending));
+        let message = message.map(|(place, _)| (Turn::Message(*place), paced));
         let edits_open = self.edits.as_ref().map_or(now, |window| window.opens(now)).max(paced);
         let edits = self.threads.iter().filter_map(|(id, thread)| {
             let at = if thread.is_stale(now) { now } else { thread.due()?.max(edits_open) };
             Some((Turn::Edit(*id), at))
         });
-        messages.chain(edits).min_by_key(|(turn, at)| (*at > now, *at, turn.place()))
+        message.into_iter().chain(edits.min_by_key(|(_, at)| *at)).collect()
     }
 
     /// A reply follows what it replies to.
@@ -136,12 +131,20 @@ impl Queue {
     pub(super) fn finish(&mut self, id: Id) -> Option<Intent> {
         let place = self.place_of(id)?;
         self.busy.take_if(|busy| *busy == Turn::Message(place));
-        self.pending.remove(&place).map(|pending| pending.intent)
+        let finished = self.pending.remove(&place).map(|pending| pending.intent);
+        if self.pending.is_empty() {
+            // An emptied map keeps its places, which are large.
+            self.pending = BTreeMap::new();
+        }
+        finished
     }
 
     /// Begins a thread with its first message. Beyond the bound the oldest no longer grows.
     pub(super) fn begin(&mut self, id: Id, thread: Thread) {
-        self.threads.insert(id, thread);
+        // What was silent for longer is told anew, and a new thread shows that time passes.
+        let lately = |other: &Thread| thread.edited().as_millis() - other.edited().as_millis() < millis(THREAD_AGE);
+        self.threads.retain(|_, other| lately(other));
+        self.threads.insert(id, Box::new(thread));
         if self.threads.len() > THREADS_MAX {
             let others = self.threads.iter().filter(|(other, _)| **other != id);
             if let Some(oldest) = others.min_by_key(|(_, thread)| thread.edited()).map(|(oldest, _)| *oldest) {

@@ -70,9 +70,16 @@ impl Outbox {
             }
             Failure::TopicGone => (!pending.topic_gone).then_some(Duration::ZERO),
             Failure::Unparseable | Failure::TooLong => (!pending.fallback && !last).then_some(Duration::ZERO),
-            Failure::Ambiguous | Failure::MessageGone | Failure::NotModified | Failure::Refused(_) => None,
+            Failure::Ambiguous
+            | Failure::MessageGone
+            | Failure::NotModified
+            | Failure::Conflict
+            | Failure::Refused(_) => None,
         };
-        let outcome = wait.map_or_else(|| failed(&failure), |wait| deferred(&failure, wait, moved_to));
+        // Whatever became of a repeat, its first copy may have arrived; a refusal says more about the recipient.
+        let is_unknown = pending.repeated && !matches!(failure, Failure::Refused(_));
+        let end = if is_unknown { &Failure::Ambiguous } else { &failure };
+        let outcome = wait.map_or_else(|| failed(end), |wait| deferred(&failure, wait, moved_to));
         self.results.push_back(pending.intent.event(outcome, now));
     }
 
@@ -96,7 +103,9 @@ impl Outbox {
                 deferred(failure, Duration::ZERO, Some(chat.as_str().to_owned()))
             }
             // The message stays as it is; what is wrong with one text is not with the next.
-            Err(Failure::Unparseable | Failure::TooLong | Failure::TopicGone) => return thread.next = None,
+            Err(Failure::Unparseable | Failure::TooLong | Failure::TopicGone | Failure::Conflict) => {
+                return thread.next = None;
+            }
             Err(ref failure @ Failure::Refused(_)) => {
                 thread.next = None;
                 failed(failure)

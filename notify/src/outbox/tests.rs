@@ -3,7 +3,7 @@ use schemas::alert::{Alert, Kind, Priority};
 
 use super::*;
 use crate::{
-    caps::OVERALL_LIMIT,
+    caps::{BURST, OVERALL_LIMIT},
     failure::{Failure, Refusal},
     recipient::ChatId,
     samples::{self, chat},
@@ -213,32 +213,30 @@ fn a_group_gets_twenty_messages_a_minute() {
 }
 
 #[test]
-fn all_chats_together_get_the_overall_limit_a_second() {
-    let mut desk = Desk::new((1..=40).map(|number| intent(number, Priority::Low, &chat(number))));
-    let alerts = OVERALL_LIMIT - ANSWERS_RESERVED;
+fn all_chats_together_get_the_overall_limit_a_second_spread_over_it() {
+    let mut desk = Desk::new((1..=70).map(|number| intent(number, Priority::Low, &chat(number))));
     let mut sent = Vec::new();
-    for now in [0, 100, 200, 999, 1_000, 1_100] {
-        loop {
-            let calls = desk.run(now);
-            if calls.is_empty() {
-                break;
-            }
-            calls.iter().for_each(|call| desk.outbox.handle_result(call, Ok(None), at(now)));
-            sent.extend(calls.iter().map(|_| now));
+    let mut now = at(0);
+    while sent.len() < 70 {
+        for call in desk.run(now.as_millis()) {
+            desk.outbox.handle_result(&call, Ok(None), now);
+            sent.push(now.as_millis());
         }
+        now = desk.outbox.poll_timeout(now).unwrap_or_else(|| now.plus(Duration::from_millis(1))).max(now);
     }
-    assert_eq!(sent.iter().filter(|now| **now == 0).count(), alerts);
-    assert_eq!(sent.iter().filter(|now| **now == 1_000).count(), 40 - alerts);
+    let within = |from: i64, until: i64| sent.iter().filter(|at| (from..until).contains(*at)).count();
+    assert_eq!((within(0, 1_000), within(1_000, 2_000)), (OVERALL_LIMIT, OVERALL_LIMIT));
+    assert!((0..2_000).step_by(100).all(|from| within(from, from + 100) == BURST), "{sent:?}");
 }
 
 #[test]
 fn few_calls_are_under_way_at_once() {
     let mut desk = Desk::new((1..=20).map(|number| intent(number, Priority::Low, &chat(number))));
-    let calls = desk.run(0);
+    let calls: Vec<Call> = (0..10).flat_map(|tenth| desk.run(tenth * 100)).collect();
     assert_eq!(calls.len(), IN_FLIGHT_MAX);
-    assert_eq!(desk.outbox.poll_timeout(at(0)), None);
-    desk.outbox.handle_result(&calls[0], Ok(None), at(0));
-    assert_eq!(desk.run(0).len(), 1);
+    assert_eq!(desk.outbox.poll_timeout(at(1_000)), None);
+    desk.outbox.handle_result(&calls[0], Ok(None), at(1_000));
+    assert_eq!(desk.run(1_000).len(), 1);
 }
 
 #[test]
@@ -330,6 +328,27 @@ fn a_repeat_that_is_refused_for_now_stays_marked() {
     desk.call(1_000, Err(Failure::RetryAfter(Duration::from_secs(2))));
     let third = desk.restarted().call(3_000, Ok(None));
     assert!(text_of(&third).ends_with("<i>(may repeat)</i>"));
+}
+
+#[test]
+fn where_a_first_copy_is_unknown_the_end_of_its_repeat_says_so() {
+    let mut desk = one(Priority::High);
+    desk.call(0, Err(Failure::Ambiguous));
+    desk.call(1_000, Err(Failure::NotSent));
+    assert_eq!(desk.run(120_001), []);
+    assert_eq!(desk.outcomes().last(), Some(&(120_001, gave_up("failed:ambiguous"))));
+
+    let mut desk = one(Priority::High);
+    desk.call(0, Err(Failure::Ambiguous));
+    desk.call(1_000, Err(Failure::RetryAfter(Duration::from_secs(2))));
+    desk.call(3_000, Err(Failure::RetryAfter(Duration::from_secs(2))));
+    assert_eq!(desk.outcomes().last(), Some(&(3_000, gave_up("failed:ambiguous"))));
+
+    // A refusal of the recipient is news of its own.
+    let mut desk = one(Priority::High);
+    desk.call(0, Err(Failure::Ambiguous));
+    desk.call(1_000, Err(Failure::Refused(Refusal::Blocked)));
+    assert_eq!(desk.outcomes().last(), Some(&(1_000, gave_up("failed:blocked"))));
 }
 
 #[test]

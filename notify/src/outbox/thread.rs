@@ -1,6 +1,6 @@
 //! The growing message of a thread in one chat: which one it is, and what it is to show next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use schemas::{
     alert::Kind,
@@ -22,13 +22,16 @@ use crate::{
 pub(super) struct Revision {
     decision: Decision,
     edit: Edit,
+    /// Hash of its text, made once for all chats.
+    shows: Id,
 }
 
 impl Revision {
     /// Returns the revision a decision makes, if it makes one.
     pub(super) fn of(decision: &Decision) -> Option<Arc<Self>> {
         let edit = decision.edit.clone()?;
-        Some(Arc::new(Self { decision: Decision { edit: None, ..decision.clone() }, edit }))
+        let shows = hash(&edit.text);
+        Some(Arc::new(Self { decision: Decision { edit: None, ..decision.clone() }, edit, shows }))
     }
 
     pub(super) const fn thread(&self) -> Id {
@@ -43,8 +46,9 @@ impl Revision {
         &self.edit.text
     }
 
-    pub(super) fn is_for(&self, recipient: &Recipient) -> bool {
-        !self.edit.except.contains(recipient.name())
+    /// Returns the names of those who are not to see it, as they were when it was decided.
+    pub(super) const fn except(&self) -> &BTreeSet<String> {
+        &self.edit.except
     }
 
     pub(super) fn buttons(&self) -> Buttons {
@@ -130,7 +134,7 @@ impl Thread {
 
     /// Takes a newer revision; returns whether there is anything to change.
     pub(super) fn revise(&mut self, revision: &Arc<Revision>) -> bool {
-        let is_new = hash(revision.text()) != self.shows && self.first != First::Unknown;
+        let is_new = revision.shows != self.shows && self.first != First::Unknown;
         self.next = is_new.then(|| Arc::clone(revision));
         is_new
     }
@@ -150,10 +154,10 @@ impl Thread {
     pub(super) fn note_edited(&mut self, alert: Id, at: WallTime) {
         (self.edits, self.edited) = (self.edits.saturating_add(1), at);
         if let Some(made) = self.making.take_if(|making| making.alert() == alert) {
-            self.shows = hash(made.text());
+            self.shows = made.shows;
         }
         if let Some(next) = self.next.take_if(|next| next.alert() == alert) {
-            self.shows = hash(next.text());
+            self.shows = next.shows;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::time::WallTime;
+use crate::{caps::BURST, time::WallTime};
 
 /// Lets `limit` through in any `period`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,17 +27,39 @@ impl Window {
 
     /// Returns when the next may pass, `now` at the earliest. A clock set back opens the window rather than closing it.
     pub(super) fn opens(&self, now: WallTime) -> WallTime {
-        self.opens_sparing(now, 0)
-    }
-
-    /// As [`Self::opens`], for one that leaves so many of the limit to others.
-    pub(super) fn opens_sparing(&self, now: WallTime, spared: usize) -> WallTime {
-        let limit = self.limit.saturating_sub(spared).max(1);
-        let full_since = self.passed.len().checked_sub(limit).and_then(|index| self.passed.get(index));
+        let full_since = self.passed.len().checked_sub(self.limit).and_then(|index| self.passed.get(index));
         match full_since {
             Some(first) if *first <= now => now.max(first.plus(self.period)),
             Some(_) | None => now,
         }
+    }
+}
+
+/// Lets `limit` through in any second, and no more than [`BURST`] of them at once.
+///
+/// A second's worth at once would meet the next second's at a server that counts by arrival: both together are more than it
+/// takes in a second of its own. And what is more urgent waits for one place, not for the next second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Even {
+    second: Window,
+    burst: Window,
+}
+
+impl Even {
+    pub(super) fn new(limit: usize) -> Self {
+        let second = Duration::from_secs(1);
+        let burst = second * BURST as u32 / limit.max(1) as u32;
+        Self { second: Window::new(limit, second), burst: Window::new(BURST, burst) }
+    }
+
+    pub(super) fn note(&mut self, at: WallTime) {
+        self.second.note(at);
+        self.burst.note(at);
+    }
+
+    /// As [`Window::opens`].
+    pub(super) fn opens(&self, now: WallTime) -> WallTime {
+        self.second.opens(now).max(self.burst.opens(now))
     }
 }
 
@@ -78,6 +100,23 @@ mod tests {
         assert_eq!(window.opens(at(999)), at(1_000));
         window.note(at(1_000));
         assert_eq!(window.opens(at(1_000)), at(1_300));
+    }
+
+    #[test]
+    fn a_second_s_worth_is_spread_over_the_second() {
+        let mut even = Even::new(30);
+        let mut now = at(0);
+        let mut passed = Vec::new();
+        while passed.len() < 90 {
+            now = even.opens(now);
+            even.note(now);
+            passed.push(now.as_millis());
+        }
+        assert_eq!(passed[..7], [0, 0, 0, 100, 100, 100, 200]);
+        assert_eq!(passed[30], 1_000);
+        let most =
+            passed.iter().map(|from| passed.iter().filter(|at| (*from..from + 1_000).contains(at)).count()).max();
+        assert_eq!(most, Some(30));
     }
 
     #[test]

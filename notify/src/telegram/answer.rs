@@ -41,6 +41,11 @@ impl Answer {
     pub(super) fn file_id(&self) -> Option<String> {
         Some(self.0["photo"].as_array()?.last()?["file_id"].as_str()?.to_owned())
     }
+
+    /// Returns the result as it came; null of an answer that broke off.
+    pub(super) fn into_result(self) -> serde_json::Value {
+        self.0
+    }
 }
 
 /// Classifies an answer; `body` is absent when it broke off.
@@ -57,6 +62,7 @@ pub(super) fn classify(status: u16, retry_after: Option<Duration>, body: Option<
             let wait = answer.parameters.retry_after.map(Duration::from_secs).or(retry_after);
             Failure::RetryAfter(wait.unwrap_or(RETRY_AFTER_DEFAULT).min(RETRY_AFTER_MAX))
         }
+        409 => Failure::Conflict,
         // Any other fault of the request is one of this message, for ever.
         402..=499 => Failure::Refused(Refusal::BadRequest),
         _ => Failure::Ambiguous,
@@ -149,7 +155,7 @@ mod tests {
             (400, "Bad Request: something of next year", refused(Refusal::BadRequest)),
             (401, "Unauthorized", Failure::Unauthorized),
             (404, "Not Found", Failure::Unauthorized),
-            (409, "Conflict: terminated by other getUpdates request", refused(Refusal::BadRequest)),
+            (409, "Conflict: terminated by other getUpdates request", Failure::Conflict),
             (500, "Internal Server Error", Failure::Ambiguous),
             (302, "Found", Failure::Ambiguous),
         ] {

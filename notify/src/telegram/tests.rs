@@ -176,6 +176,68 @@ async fn answers_are_classified_by_code_and_text() {
     }
 }
 
+/// What a bot of our own was told by an answer, and the request it made.
+async fn own<T, F: Future<Output = T>>(answer: &'static str, ask: impl FnOnce(OwnBot) -> F) -> (T, String) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (base_url, server) = fake(Script::Answer("200 OK", "", answer)).await;
+    let bot = OwnBot::new(&Config { base_url, token: Secret::new(TOKEN.to_owned()) }).unwrap();
+    (ask(bot).await, server.await.unwrap())
+}
+
+#[tokio::test]
+async fn a_bot_of_our_own_asks_for_what_it_hears() {
+    let answer = r#"{"ok":true,"result":[{"update_id":8},{"update_id":9}]}"#;
+    let (updates, request) = own(answer, |bot| async move { bot.updates(Some(8)).await.unwrap() }).await;
+    assert_eq!(updates.len(), 2);
+    assert!(request.starts_with("POST /bot123456:AAbb_cc-DD/getUpdates HTTP/1.1\r\n"), "{request}");
+    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let kinds = ["message", "callback_query", "my_chat_member"];
+    let expected = serde_json::json!({ "offset": 8, "timeout": 25, "limit": 10, "allowed_updates": kinds });
+    assert_eq!(body, expected);
+
+    let me = r#"{"ok":true,"result":{"id":1,"username":"foreshock_bot"}}"#;
+    assert_eq!(own(me, |bot| async move { bot.name().await.unwrap() }).await.0, "foreshock_bot");
+    let (_, request) =
+        own(r#"{"ok":true,"result":true}"#, |bot| async move { bot.delete_webhook().await.unwrap() }).await;
+    assert!(request.ends_with(r#"{"drop_pending_updates":false}"#), "{request}");
+}
+
+#[tokio::test]
+async fn the_menu_is_set_only_when_it_differs() {
+    let menu = vec![("help".to_owned(), "all commands".to_owned())];
+    let same = r#"{"ok":true,"result":[{"command":"help","description":"all commands"}]}"#;
+    // One request is answered: a second one would fail.
+    let (shown, request) = own(same, |bot| async move { bot.show_menu(&menu).await }).await;
+    assert!(shown.is_ok() && request.contains("/getMyCommands "), "{request}");
+}
+
+#[tokio::test]
+async fn who_may_change_a_group_is_told_by_telegram() {
+    for (answer, expected) in [
+        (r#"{"ok":true,"result":{"status":"creator"}}"#, Some(true)),
+        (r#"{"ok":true,"result":{"status":"administrator"}}"#, Some(true)),
+        (r#"{"ok":true,"result":{"status":"member"}}"#, Some(false)),
+        (r#"{"ok":true,"result":{"status":"a word of next year"}}"#, Some(false)),
+        // Nothing is known: nobody is taken for an administrator.
+        (r#"{"ok":true}"#, None),
+        ("<html>", None),
+    ] {
+        let (admin, _) = own(answer, |bot| async move { bot.is_admin(&ChatId::from_number(-1), 5).await }).await;
+        assert_eq!(admin.ok(), expected, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn another_poller_is_told_apart() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let conflict = r#"{"ok":false,"error_code":409,"description":"Conflict: terminated by other getUpdates request"}"#;
+    let (base_url, _server) = fake(Script::Answer("409 Conflict", "", conflict)).await;
+    let bot = OwnBot::new(&Config { base_url, token: Secret::new(TOKEN.to_owned()) }).unwrap();
+    let error = bot.updates(None).await.unwrap_err();
+    assert_no_token(&error);
+    assert_eq!(error.failure, Failure::Conflict);
+}
+
 #[test]
 fn a_token_goes_over_plain_http_only_to_loopback() {
     let made = |url: &str, token: &str| {

@@ -84,15 +84,24 @@ pub(super) fn quantity(quantity: Quantity) -> String {
     commas(rounded.unwrap_or(value))
 }
 
-/// Returns a length of time: `30 seconds`, `15 minutes`, `2 minutes 5 seconds`; at least a second, rounded to whole ones.
+/// Returns a length of time: `30 seconds`, `15 minutes`, but `2 min 5 s`, so that its line fits a phone; at least a second,
+/// rounded to whole ones.
 pub(super) fn span(millis: u64) -> String {
     let seconds = (millis.saturating_add(500) / 1000).max(1);
-    [(seconds / 3600, "hour", "hours"), (seconds / 60 % 60, "minute", "minutes"), (seconds % 60, "second", "seconds")]
-        .into_iter()
-        .filter(|(number, ..)| *number > 0)
-        .map(|(number, one, many)| count(number, one, many))
-        .collect::<Vec<_>>()
-        .join(" ")
+    let parts = [
+        (seconds / 3600, ["hour", "hours", "h"]),
+        (seconds / 60 % 60, ["minute", "minutes", "min"]),
+        (seconds % 60, ["second", "seconds", "s"]),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|(number, _)| *number > 0).collect();
+    match parts[..] {
+        [(number, [one, many, _])] => count(number, one, many),
+        _ => parts
+            .iter()
+            .map(|(number, [.., unit])| format!("{} {unit}", grouped(*number)))
+            .collect::<Vec<_>>()
+            .join(" "),
+    }
 }
 
 /// Writes a number without trailing zeros and with commas between thousands.
@@ -175,7 +184,7 @@ mod tests {
             (21_500, "22 seconds"),
             (60_000, "1 minute"),
             (900_000, "15 minutes"),
-            (125_000, "2 minutes 5 seconds"),
+            (125_000, "2 min 5 s"),
             (3_600_000, "1 hour"),
         ] {
             assert_eq!(span(millis), shown);

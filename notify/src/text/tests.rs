@@ -60,22 +60,22 @@ fn shorts_come_first_where_they_are_the_heavier_side() {
 fn later_phases_of_a_cascade_are_in_the_same_hand() {
     let cascade = alert(Kind::Cascade, "BTC", 0);
     let expected = "\
-🚨 BTC LIQUIDATION CASCADE GROWS
-⚡ 7 liquidations in 2 minutes 5 seconds
+🚨 BTC CASCADE GROWS
+⚡ 7 liquidations in 2 min 5 s
 💰 Total: $1.2M liquidated
 📉 5 longs, 2 shorts
 ⚠️ 4× the alert threshold";
     assert_eq!(lines(&with_phase(cascade.clone(), Phase::Escalated)), expected);
     let expected = "\
-🔄 BTC LIQUIDATION CASCADE GOES ON
-⚡ 7 liquidations in 2 minutes 5 seconds
+🔄 BTC CASCADE GOES ON
+⚡ 7 liquidations in 2 min 5 s
 💰 Total: $1.2M liquidated
 📉 5 longs, 2 shorts
 📊 $97,123.4 → $95,200 (−2%) on okx";
     assert_eq!(lines(&with_phase(cascade.clone(), Phase::Updated)), expected);
     let expected = "\
-✅ BTC LIQUIDATION CASCADE ENDED
-⚡ 7 liquidations in 2 minutes 5 seconds
+✅ BTC CASCADE ENDED
+⚡ 7 liquidations in 2 min 5 s
 💰 Total: $1.2M liquidated
 📉 5 longs, 2 shorts
 📊 $97,123.4 → $95,200 (−2%) on okx";
@@ -118,7 +118,7 @@ fn a_large_liquidation_says_side_size_price_and_place() {
     let expected = "\
 🚨 BTC LARGE LIQUIDATION
 📉 Long liquidated: $145.7K
-💰 1.5 BTC at $97,123.4 (bankruptcy price)
+💰 1.5 BTC at $97,123.4 (bankruptcy)
 🏦 BTCUSDT on bybit";
     assert_eq!(lines(&alert(Kind::LargeLiquidation, "BTC", 0)), expected);
     let short = changed(alert(Kind::LargeLiquidation, "BTC", 0), |alert| {
@@ -127,7 +127,7 @@ fn a_large_liquidation_says_side_size_price_and_place() {
         }
     });
     assert_eq!(lines(&short).lines().nth(1), Some("📈 Short liquidated: $145.7K"));
-    assert_eq!(lines(&short).lines().nth(2), Some("💰 1.5 BTC at $97,123.4 (average fill)"));
+    assert_eq!(lines(&short).lines().nth(2), Some("💰 1.5 BTC at $97,123.4 (average)"));
 }
 
 #[test]

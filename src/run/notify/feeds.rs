@@ -36,6 +36,10 @@ pub(super) async fn watch(
     let mut feeds = Cursor::open(&bus, Stream::Market, from, Some(bus.names().feeds())).await?;
     let mut watch = Watch::new(Config { grace });
     loop {
+        // Before what is stored is read to its end, this host's clock says nothing about silence.
+        while let Some(record) = feeds.next_pending().await.context("MARKET cannot be read")? {
+            take(&mut watch, &record);
+        }
         let now = wall_time();
         while let Some(notice) = watch.poll(now) {
             warn!(notice = notice.name, text = notice.message.plain(), "feeds");

@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use anyhow::Context as _;
-use nats::{Bus, Cursor};
+use detect::rules::Rules;
+use nats::{Bus, Cursor, RulesVersion};
 use notify::{
     failure::{Failure, MessageId, Refusal},
     recipient::ChatId,
@@ -11,6 +12,7 @@ use notify::{
 };
 use schemas::{
     alert::{Alert, Finding, Phase},
+    amount::Ratio,
     id::Id,
     market::MarketEvent,
     position::{Evidence, Sequence},
@@ -23,7 +25,7 @@ use tracing::warn;
 use crate::chart::{Interest, Liquidations};
 
 /// Alerts whose chart can be asked for: one is dropped a minute after its message, and more starts than this within a
-/// minute are more than any chat is told of. Of an older one there is no picture.
+/// minute are more than any chat is told of. An older one is looked up in ALERTS.
 const ALERTS_MAX: usize = 32;
 
 /// Places of MARKET before the evidence in which the minutes before an alert are looked for: a minute at the market's worst
@@ -57,7 +59,7 @@ impl Pictures {
         Self { bus: bus.clone(), alerts: std::sync::Mutex::default() }
     }
 
-    /// Remembers an alert that a chart may follow.
+    /// Remembers an alert that a chart may follow, so that it need not be looked up.
     pub(super) fn remember(&self, alert: &Alert, evidence: Option<Evidence>) {
         let starts = match &alert.finding {
             Finding::LargeLiquidation(_) => false,
@@ -71,6 +73,28 @@ impl Pictures {
             alerts.pop_front();
         }
         alerts.push_back(Arc::new(picture));
+    }
+
+    /// Returns the picture of an alert: remembered, or looked up where another process decided about it.
+    async fn picture(&self, alert: Id) -> Option<Arc<Picture>> {
+        if let Some(picture) = self.find(alert) {
+            return Some(picture);
+        }
+        let looked_up = self.look_up(alert).await;
+        looked_up.inspect_err(|error| warn!(alert_id = %alert, error = format!("{error:#}"), "no chart")).ok()?;
+        self.find(alert)
+    }
+
+    async fn look_up(&self, alert: Id) -> anyhow::Result<()> {
+        let filter = self.bus.names().alert_with_id(alert);
+        let mut cursor = Cursor::open(&self.bus, Stream::Alerts, Sequence::new(1), Some(filter)).await?;
+        let record = cursor.next_pending().await?.context("ALERTS does not hold the alert")?;
+        let found: Alert = wire::decode(&record.payload)?;
+        // Another chat's call may have looked it up meanwhile: it is drawn and uploaded once.
+        if self.find(alert).is_none() {
+            self.remember(&found, record.headers.evidence());
+        }
+        Ok(())
     }
 
     fn find(&self, alert: Id) -> Option<Arc<Picture>> {
@@ -87,7 +111,7 @@ impl Pictures {
         frame: &Frame<'_>,
     ) -> Result<MessageId, SendError> {
         let none = SendError::of(Failure::Refused(Refusal::NoPicture));
-        let Some(picture) = self.find(alert) else { return Err(none) };
+        let Some(picture) = self.picture(alert).await else { return Err(none) };
         let Some(png) = picture.png.get_or_init(|| self.draw(&picture)).await else { return Err(none) };
         let mut file = picture.file.lock().await;
         if let Some(name) = file.clone() {
@@ -109,6 +133,7 @@ impl Pictures {
         let (names, is_oi) = (self.bus.names(), matches!(alert.finding, Finding::OiExplosion(_)));
         let filter = if is_oi { names.open_interest_of_base(&base) } else { names.liquidations_of_base(&base) };
         let events = self.events(alert, evidence, filter).await?;
+        let threshold = if is_oi { self.threshold(alert).await } else { None };
         let draw = move || {
             let liquidations = events.iter().filter_map(|event| match event {
                 MarketEvent::Liquidation(event) => Some(event),
@@ -119,12 +144,20 @@ impl Pictures {
                 MarketEvent::Liquidation(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) => None,
             });
             if is_oi {
-                Interest::new(base, at, window_ms, None, samples).png()
+                Interest::new(base, at, window_ms, threshold, samples).png()
             } else {
                 Liquidations::new(base, at, window_ms, liquidations).png()
             }
         };
         Ok(tokio::task::spawn_blocking(draw).await.context("drawing ended badly")??)
+    }
+
+    /// Returns the `change_pct` of the rule that fired; a picture without its line is better than none.
+    async fn threshold(&self, alert: &Alert) -> Option<Ratio> {
+        let versions = self.bus.rules_versions().await;
+        let versions =
+            versions.inspect_err(|error| warn!(alert_id = %alert.id, %error, "no rules for the chart")).ok()?;
+        threshold(&versions, alert)
     }
 
     /// Returns what MARKET holds of the alert's base from some time before it up to the end of its evidence.
@@ -154,3 +187,15 @@ impl Pictures {
         Ok(events.into())
     }
 }
+
+/// Returns the `change_pct` of the rule that fired, if a version holds it: an alert names its rule by a digest.
+fn threshold(versions: &[RulesVersion], alert: &Alert) -> Option<Ratio> {
+    versions.iter().rev().find_map(|version| {
+        let rules = Rules::parse(&version.rules.text).ok()?;
+        let rule = rules.oi(&alert.base).filter(|rule| rule.digest() == alert.rules)?;
+        Some(Ratio::new(rule.change_pct))
+    })
+}
+
+#[cfg(test)]
+mod tests;

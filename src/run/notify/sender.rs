@@ -1,5 +1,7 @@
 //! The notifier that sends: one loop that owns every state and every write.
 
+mod commands;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
@@ -7,8 +9,10 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use nats::{Bus, Cursor, Delivered, Durable, Record};
 use notify::{
+    commands::{facts::Known, journal::Journal},
     decider::Decider,
     failure::{Failure, MessageId},
     outbox::{Action, Call, Outbox},
@@ -26,13 +30,15 @@ use schemas::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
     Ended, Status,
+    asked::{ASKS_MAX, Ask},
+    lookup::Lookup,
     sinks::Sinks,
     store::{Fenced, Store},
     wall_time,
@@ -61,6 +67,13 @@ pub(super) struct Sender {
     notices: mpsc::Receiver<LedgerEvent>,
     /// Notices the ledger holds: as many as a month of it has.
     noticed: BTreeSet<Id>,
+    /// What people and programs ask.
+    asks: mpsc::Receiver<Ask>,
+    lookup: Arc<Lookup>,
+    /// What is being looked up for them, in the order in which they asked.
+    looking_up: FuturesOrdered<JoinHandle<(Ask, Known)>>,
+    /// Which updates were carried out.
+    journal: Journal,
     /// When digests are looked for again.
     digests_at: WallTime,
     /// What deliveries mean for their recipients, to be stored.
@@ -84,6 +97,7 @@ impl Sender {
         author: &str,
         sinks: &Arc<Sinks>,
         notices: mpsc::Receiver<LedgerEvent>,
+        asks: mpsc::Receiver<Ask>,
     ) -> anyhow::Result<Self> {
         let subscribers = open(bus, Stream::Subscribers).await?;
         let ledger = open(bus, Stream::Deliveries).await?;
@@ -99,6 +113,10 @@ impl Sender {
             outbox: Outbox::new(sinks.outbox),
             digests_at: WallTime::from_millis(0),
             notices,
+            asks,
+            lookup: Arc::new(Lookup::new(bus, sinks.policy, sinks.bot.clone())),
+            looking_up: FuturesOrdered::new(),
+            journal: Journal::default(),
             noticed: BTreeSet::new(),
             standing: VecDeque::new(),
             calls: JoinSet::new(),
@@ -158,6 +176,11 @@ impl Sender {
                     self.finish(deciding).await?;
                 }
                 Some(notice) = self.notices.recv(), if !is_ending => self.store_notice(&notice).await?,
+                Some(found) = self.looking_up.next(), if !is_ending => {
+                    let (ask, known) = found.context("a question was not looked up")?;
+                    self.carry_out(ask, known).await?;
+                }
+                Some(ask) = self.asks.recv(), if !is_ending && self.looking_up.len() < ASKS_MAX => self.look_up(ask),
                 () = tokio::time::sleep(due) => {}
                 () = lost.cancelled() => {}
                 () = shutdown.cancelled(), if !is_ending => {}
@@ -249,6 +272,7 @@ impl Sender {
         self.store.note(record);
         self.decider.handle_event(&event);
         self.outbox.handle_event(&event);
+        self.journal.handle_event(&event);
         self.standing.extend(self.decider.standing_after(&event));
         if let LedgerEvent::Note(Note { id, topic: Topic::Notice { .. }, .. }) = &event {
             self.noticed.insert(*id);

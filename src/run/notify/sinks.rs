@@ -3,13 +3,15 @@
 use nats::Bus;
 use notify::{
     caps::{OVERALL_LIMIT, OVERALL_LIMIT_SHARED},
+    commands,
     decide::{Market, Policy, RateLimit},
     failure::{Failure, MessageId, Refusal},
     outbox::{Call, Config as OutboxConfig, What},
     recipient::{Channel, ChatId, Recipient},
-    telegram::{self, Frame, Telegram},
+    telegram::{self, Frame, OwnBot, Telegram},
     terminal,
 };
+use schemas::secret::Secret;
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -18,6 +20,8 @@ use crate::config::{self, BotToken, Settings};
 
 pub(super) struct Sinks {
     telegram: Option<Telegram>,
+    /// Who hears people: only of a token of our own (design 5).
+    pub(super) bot: Option<OwnBot>,
     terminal: Mutex<Terminal>,
     pub(super) pictures: Pictures,
     /// Who is told of dead feeds.
@@ -26,41 +30,55 @@ pub(super) struct Sinks {
     pub(super) recipients: Vec<Recipient>,
     pub(super) outbox: OutboxConfig,
     pub(super) policy: Policy,
+    pub(super) commands: commands::Config,
+}
+
+const fn market(settings: &Settings) -> Market {
+    match settings.market {
+        config::Market::Live => Market::Live,
+        config::Market::Recorded => Market::Recorded,
+    }
+}
+
+/// Returns what decisions follow, as it is configured.
+pub(crate) fn policy(settings: &Settings) -> anyhow::Result<Policy> {
+    let token = &settings.telegram.token;
+    Ok(Policy {
+        market: market(settings),
+        channel: if token.is_some() { Channel::Telegram } else { Channel::Terminal },
+        shared_token: matches!(token, Some(BotToken::Shared(_))),
+        liquidation_alerts: settings.notify.liquidation_alerts,
+        oi_alerts: settings.notify.oi_alerts,
+        rate_limit: Some(RateLimit::new(settings.notify.rate_limit)?),
+    })
 }
 
 impl Sinks {
     pub(super) fn new(bus: &Bus, settings: &Settings, terminal: Terminal) -> anyhow::Result<Self> {
-        let market = match settings.market {
-            config::Market::Live => Market::Live,
-            config::Market::Recorded => Market::Recorded,
-        };
-        let token = match settings.telegram.token.clone() {
-            None => None,
-            Some(BotToken::Own(token)) => Some((token, OVERALL_LIMIT, false)),
-            Some(BotToken::Shared(token)) => Some((token, OVERALL_LIMIT_SHARED, true)),
-        };
-        let (telegram, recipients, overall_limit, shared_token) = match token {
-            None => (None, vec![Recipient::Terminal], OVERALL_LIMIT, false),
-            Some((token, limit, shared)) => {
-                let client = Telegram::new(&telegram::Config { base_url: settings.telegram.api_url.clone(), token })?;
-                let chats = settings.telegram.chats.iter().map(|chat| Ok(Recipient::Telegram(chat.parse()?)));
-                (Some(client), chats.collect::<anyhow::Result<Vec<_>>>()?, limit, shared)
+        let market = market(settings);
+        let config =
+            |token: &Secret| telegram::Config { base_url: settings.telegram.api_url.clone(), token: token.clone() };
+        let (telegram, bot, overall_limit) = match &settings.telegram.token {
+            None => (None, None, OVERALL_LIMIT),
+            Some(BotToken::Own(token)) => {
+                (Some(Telegram::new(&config(token))?), Some(OwnBot::new(&config(token))?), OVERALL_LIMIT)
             }
+            Some(BotToken::Shared(token)) => (Some(Telegram::new(&config(token))?), None, OVERALL_LIMIT_SHARED),
         };
-        let policy = Policy {
-            market,
-            channel: if telegram.is_some() { Channel::Telegram } else { Channel::Terminal },
-            shared_token,
-            liquidation_alerts: settings.notify.liquidation_alerts,
-            oi_alerts: settings.notify.oi_alerts,
-            rate_limit: Some(RateLimit::new(settings.notify.rate_limit)?),
+        let chats = settings.telegram.chats.iter().map(|chat| chat.parse());
+        let chats = chats.collect::<Result<Vec<ChatId>, _>>()?;
+        let recipients = match telegram {
+            None => vec![Recipient::Terminal],
+            Some(_) => chats.iter().cloned().map(Recipient::Telegram).collect(),
         };
-        // Buttons need somebody who hears them: none are shown until updates are polled.
-        let outbox = OutboxConfig { market, overall_limit, buttons: false };
+        let policy = policy(settings)?;
+        // Buttons need somebody who hears them.
+        let outbox = OutboxConfig { market, overall_limit, buttons: bot.is_some() };
+        let commands = commands::Config { configured: chats, allowed: settings.telegram.allowed.clone() };
         let operators = settings.notify.operator_chats.iter().map(|chat| Ok(Recipient::Telegram(chat.parse()?)));
         let operators = operators.filter(|_| telegram.is_some()).collect::<anyhow::Result<Vec<_>>>()?;
         let (pictures, terminal) = (Pictures::new(bus), Mutex::new(terminal));
-        Ok(Self { telegram, terminal, pictures, recipients, operators, outbox, policy })
+        Ok(Self { telegram, bot, terminal, pictures, recipients, operators, outbox, policy, commands })
     }
 
     pub(super) async fn send(&self, call: &Call) -> Result<Option<MessageId>, Failure> {
@@ -76,7 +94,7 @@ impl Sinks {
                 }
             },
             // An intent from a time with a token, or an ambiguous attempt of it: without one it cannot be sent.
-            (Recipient::Telegram(_), None) => Err(Failure::Refused(Refusal::Forbidden)),
+            (Recipient::Telegram(_), None) => Err(Failure::Refused(Refusal::NoToken)),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Status {
     pub edited: u64,
     /// Messages given up, by this process.
     pub failed: u64,
+    /// Updates of Telegram this process carried out, by command, and those that ask for nothing, by reason.
+    pub commands: BTreeMap<String, u64>,
     /// Messages that wait.
     pub waiting: u64,
     /// Recipients that get alerts.
@@ -60,7 +62,8 @@ impl Status {
             LedgerEvent::Decision(decision) => return self.count_decision(decision),
             LedgerEvent::Delivery(delivery) => (&delivery.outcome, delivery.alert, &delivery.recipient),
             LedgerEvent::Note(note) => (&note.outcome, note.id, &note.recipient),
-            LedgerEvent::Feedback(_) | LedgerEvent::Update(_) => return,
+            LedgerEvent::Update(update) => return self.asked(&update.command),
+            LedgerEvent::Feedback(_) => return,
         };
         match outcome {
             Outcome::Sent { .. } => self.sent += 1,
@@ -76,6 +79,11 @@ impl Status {
             | Outcome::Gone { .. }
             | Outcome::Deferred { .. } => {}
         }
+    }
+
+    /// Counts an update by what it asks for.
+    pub(super) fn asked(&mut self, name: &str) {
+        *self.commands.entry(name.to_owned()).or_default() += 1;
     }
 
     fn count_decision(&mut self, decision: &Decision) {

@@ -1,5 +1,7 @@
 //! The control over HTTP: every order the handle has, as JSON.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -17,6 +19,7 @@ pub(super) struct Order {
     limits: Option<bool>,
     #[serde(default, deserialize_with = "given")]
     chance: Option<Option<Chance>>,
+    delay_ms: Option<u64>,
     #[serde(default, deserialize_with = "given")]
     webhook: Option<Option<String>>,
     chat: Option<ChatSetup>,
@@ -55,6 +58,9 @@ impl Order {
         }
         if let Some(chance) = self.chance {
             bot.set_chance(chance)?;
+        }
+        if let Some(longest) = self.delay_ms {
+            bot.set_delay(Duration::from_millis(longest));
         }
         if let Some(url) = self.webhook {
             bot.set_webhook(url);

@@ -72,6 +72,13 @@ impl Requests {
         self.count += 1;
     }
 
+    /// Returns a number from 0 to 1 that differs from one request to the next: the multiples of the golden ratio are the most
+    /// evenly spread.
+    pub(super) fn spread(&self) -> f64 {
+        // Requests are far fewer than 2^52.
+        (self.count as f64 * 0.618_033_988_749_895).fract()
+    }
+
     /// Returns those from an index on that are still kept.
     pub(super) fn since(&self, index: u64) -> impl Iterator<Item = &Request> {
         let first = self.count - self.kept.len() as u64;

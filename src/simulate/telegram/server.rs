@@ -1,6 +1,9 @@
 //! The stand-in's server: what it knows, and what becomes of a request.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use axum::http::StatusCode;
 use serde_json::Value;
@@ -37,6 +40,8 @@ pub(super) struct Server {
     pub(super) rules: Vec<Rule>,
     pub(super) dice: Option<Dice>,
     pub(super) is_limited: bool,
+    /// Longest time an answer is held back.
+    pub(super) delay: Duration,
     pub(super) requests: Requests,
     pub(super) chats: BTreeMap<i64, Chat>,
     pub(super) photos: Photos,

@@ -213,10 +213,10 @@ fn what_was_liquidated() {
         &[
             "💥 <b>Liquidations, last 15 minutes</b>",
             "<b>BTC</b> $1.4M",
-            "📉 longs $1.2M (34) 📈 shorts $230K (7)",
+            "📉 34 longs $1.2M\n📈 7 shorts $230K",
             "<i>okx $1.2M · bybit $200K</i>",
             "<b>ETH</b> $50K",
-            "📉 longs $0 (0) 📈 shorts $50K (1)",
+            "📉 0 longs $0\n📈 1 short $50K",
             "<i>okx $50K</i>",
         ],
     );

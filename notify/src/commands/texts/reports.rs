@@ -30,7 +30,9 @@ pub(in crate::commands) fn alerts(subscriber: Option<&Subscriber>, known: &Known
     let silent: Vec<_> = venues.iter().filter(|(_, heard)| !**heard).map(|(venue, _)| venue.as_str()).collect();
     let heard =
         format!("{} of {} heard", venues.len() - silent.len(), count(venues.len() as u64, "exchange", "exchanges"));
-    let page = if silent.is_empty() {
+    let page = if venues.is_empty() {
+        Page::headed("⚠️", "No exchange is heard")
+    } else if silent.is_empty() {
         Page::headed("📡", heard)
     } else {
         Page::headed("⚠️", heard).text(format!("No data: {}", silent.join(", ")))
@@ -104,16 +106,19 @@ pub(in crate::commands) fn liquidations(base: Option<&Base>, totals: Option<&Liq
     if more > 0 { page.text(format!("+{more} more symbols")) } else { page }
 }
 
-fn liquidated(base: &Base, venues: &BTreeMap<Venue, Sides>, sum: Sides) -> [Line; 3] {
-    let side = |worth: Usd, number: u64| format!("{} ({})", usd(worth), grouped(number));
-    let sides = format!("📉 longs {} 📈 shorts {}", side(sum.long_usd, sum.longs), side(sum.short_usd, sum.shorts));
+fn liquidated(base: &Base, venues: &BTreeMap<Venue, Sides>, sum: Sides) -> [Line; 4] {
+    // A line each: both do not fit beside each other on a phone.
+    let side = |sign, number, one, many, worth: Usd| {
+        Line::default().text(format!("{sign} {} {}", count(number, one, many), usd(worth)))
+    };
     let mut venues: Vec<_> = venues.iter().map(|(venue, sides)| (Reverse(sides.usd()), venue)).collect();
     venues.sort();
     let venues: Vec<_> =
         venues.iter().take(ROWS_MAX).map(|(Reverse(worth), venue)| format!("{venue} {}", usd(*worth))).collect();
     [
         Line::default().bold(shown(base.as_str())).text(format!(" {}", usd(sum.usd()))),
-        Line::default().text(sides),
+        side("📉", sum.longs, "long", "longs", sum.long_usd),
+        side("📈", sum.shorts, "short", "shorts", sum.short_usd),
         Line::default().small(venues.join(" · ")),
     ]
 }

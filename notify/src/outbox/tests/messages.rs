@@ -189,20 +189,22 @@ fn a_chart_follows_its_message_last_of_all_and_only_for_a_minute() {
 }
 
 #[test]
-fn answers_go_first_with_calls_kept_for_them_and_never_twice() {
+fn answers_wait_for_one_place_and_not_for_a_second_and_never_come_twice() {
     let mut desk = Desk::new((2..=40).map(|number| intent(number, Priority::High, &chat(number))));
-    loop {
-        let calls = desk.run(0);
-        if calls.is_empty() {
-            break;
-        }
-        calls.iter().for_each(|call| desk.outbox.handle_result(call, sent(1), at(0)));
-    }
+    assert_eq!(desk.carry_out([0, 0, 0]).len(), BURST);
     desk.store(note("answer", answer(), 0));
-    let call = desk.call(0, Err(Failure::Ambiguous));
+    assert_eq!(desk.carry_out([0, 99]), []);
+    let calls = desk.run(100);
+    calls[1..].iter().for_each(|call| desk.outbox.handle_result(call, sent(1), at(100)));
+    let call = calls[0].clone();
+    desk.outbox.handle_result(&call, Err(Failure::Ambiguous), at(100));
+    while desk.outbox.results.len() + usize::from(desk.outbox.outstanding.is_some()) > 0 {
+        desk.run(101);
+    }
     let What::Message { reply_to, forum, silent, buttons, .. } = call.what else { panic!("{call:?}") };
     assert_eq!((reply_to, forum, silent, buttons), (Some(MessageId(77)), Some(5), false, None));
-    assert!(matches!(desk.ledger.last(), Some(LedgerEvent::Note(Note { outcome: Outcome::Failed { .. }, .. }))));
+    let is_end = |event: &LedgerEvent| matches!(event, LedgerEvent::Note(Note { outcome: Outcome::Failed { .. }, .. }));
+    assert!(desk.ledger.iter().any(is_end), "{:?}", desk.ledger.last());
 }
 
 #[test]
@@ -264,6 +266,44 @@ fn a_moved_group_s_message_goes_on_growing_under_its_new_id() {
     let calls = desk.carry_out([3_000, 4_500]);
     assert!(calls.iter().all(|call| call.to == chat(-100)), "{calls:?}");
     assert!(calls.iter().any(|call| matches!(call.what, What::Edit { message: MessageId(10), .. })));
+}
+
+#[test]
+fn who_is_left_out_of_an_edit_stays_so_under_a_new_id() {
+    let mut desk = Desk::new([told(1, &chat(-1), false), told(1, &chat(2), false)]);
+    desk.carry_out([0]);
+    let moved = Subscriber { standing: Standing::Moved { to: "-100".to_owned() }, ..samples::subscriber(&chat(-1)) };
+    desk.outbox.handle_subscriber(&moved);
+    desk.run(0);
+    let edited = |desk: &mut Desk| {
+        let calls = desk.carry_out([3_000, 4_000]);
+        let edits = calls.into_iter().filter(|call| matches!(call.what, What::Edit { .. }));
+        edits.map(|call| call.to).collect::<Vec<_>>()
+    };
+    let before = desk.ledger.clone();
+    desk.store(revision(2, 1_000, true, &["-1"]));
+    assert_eq!(edited(&mut desk), [chat(2)]);
+
+    // A new process reads SUBSCRIBERS first.
+    let mut desk = Desk::new([]);
+    desk.outbox.handle_subscriber(&moved);
+    before.into_iter().for_each(|event| desk.store(event));
+    desk.store(revision(2, 1_000, true, &["-1"]));
+    assert_eq!(edited(&mut desk), [chat(2)]);
+}
+
+#[test]
+fn after_a_deleted_message_the_thread_goes_on_in_the_next_one() {
+    let mut desk = growing();
+    desk.store(revision(2, 1_100, false, &[]));
+    desk.call(3_000, Err(Failure::MessageGone));
+    desk.store(told(3, &chat(1), false));
+    assert!(matches!(desk.call(4_000, sent(20)).what, What::Message { reply_to: None, .. }));
+    desk.store(revision(4, 4_100, true, &[]));
+    let calls = desk.carry_out([5_000, 6_000, 7_000]);
+    let is_edit = |call: &&Call| matches!(call.what, What::Edit { .. });
+    let edits: Vec<_> = calls.iter().filter(is_edit).map(|call| (&call.what, text_of(call))).collect();
+    assert!(matches!(edits[..], [(What::Edit { message: MessageId(20), .. }, "figures 4")]), "{edits:?}");
 }
 
 #[test]
