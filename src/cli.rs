@@ -5,10 +5,11 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ingest::exchange::Exchange;
 use jiff::Timestamp;
-use schemas::name::Base;
+use schemas::{alert::Kind, name::Base};
 
 use crate::{
     config::{Flags, values},
+    history::GroupBy,
     simulate::Scenario,
 };
 
@@ -99,6 +100,10 @@ pub enum Command {
     /// Show, check and change the detection rules
     #[command(subcommand)]
     Rules(Rules),
+    /// Show why an alert fired, who was told and how fast
+    Explain(Explain),
+    /// Show what was found and told: alerts, latencies, what was held, what arrived, what was useful
+    History(Box<History>),
     /// List, add and change who is told what
     #[command(subcommand)]
     Subscribers(subscribers::Subscribers),
@@ -252,6 +257,67 @@ pub struct Simulate {
     /// Misbehave on one venue; may be repeated
     #[arg(long = "fault", value_name = "NAME=VENUE")]
     pub faults: Vec<Fault>,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The alert's id, or the beginning of it
+    #[arg(value_name = "ALERT_ID")]
+    pub alert: String,
+}
+
+/// Options of `history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Show alerts from this time on: RFC 3339, or 2h for two hours ago (24h; of a recorded market everything)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<When>,
+    /// Show alerts before this time: RFC 3339, or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// Only this base asset
+    #[arg(long)]
+    pub base: Option<Base>,
+    /// Only this kind
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<AlertKind>,
+    /// Show totals, and figures by base, kind and day
+    #[arg(long, conflicts_with_all = ["by", "csv"])]
+    pub stats: bool,
+    /// Show figures by this instead of single alerts
+    #[arg(long, value_name = "WHAT")]
+    pub by: Option<GroupBy>,
+    /// Write CSV, with times in milliseconds
+    #[arg(long)]
+    pub csv: bool,
+    /// Keep the figures in this SQLite database, and go on with it next time
+    #[arg(long, value_name = "FILE")]
+    pub db: Option<PathBuf>,
+    /// Make the database anew
+    #[arg(long, requires = "db")]
+    pub rebuild: bool,
+}
+
+/// A kind of alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AlertKind {
+    /// One large liquidation
+    LargeLiquidation,
+    /// Many liquidations at once
+    Cascade,
+    /// A jump of open interest
+    OiExplosion,
+}
+
+impl From<AlertKind> for Kind {
+    fn from(kind: AlertKind) -> Self {
+        match kind {
+            AlertKind::LargeLiquidation => Self::LargeLiquidation,
+            AlertKind::Cascade => Self::Cascade,
+            AlertKind::OiExplosion => Self::OiExplosion,
+        }
+    }
 }
 
 /// Commands of `topology`.

@@ -10,6 +10,7 @@ pub mod run;
 pub mod simulate;
 
 mod exit;
+mod history;
 mod logging;
 mod signal;
 

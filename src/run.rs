@@ -4,7 +4,9 @@ mod bench;
 mod config;
 mod decode;
 pub mod detect;
+mod explain;
 mod frames;
+mod history;
 pub mod ingest;
 mod normalize;
 pub mod notify;
@@ -16,6 +18,7 @@ mod service;
 mod simulate;
 mod status;
 pub(crate) mod subscribers;
+mod table;
 mod topology;
 mod up;
 
@@ -100,6 +103,8 @@ const fn sink(command: &Command, view: &up::View) -> Sink {
         | Command::Decode
         | Command::Topology(_)
         | Command::Rules(_)
+        | Command::Explain(_)
+        | Command::History(_)
         | Command::Subscribers(_)
         | Command::Status
         | Command::Health(_)
@@ -155,6 +160,8 @@ async fn dispatch(context: Context, command: &Command, view: up::View) -> anyhow
         Command::Decode => decode::run()?,
         Command::Topology(command) => return topology::run(&context, command).await,
         Command::Rules(command) => rules::run(&context, command).await?,
+        Command::Explain(command) => explain::run(&context, command).await?,
+        Command::History(options) => history::run(&context, options).await?,
         Command::Subscribers(command) => subscribers::run(&context, command).await?,
         Command::Status => status::status(&context).await?,
         Command::Health(options) => return status::health(&context, options).await,

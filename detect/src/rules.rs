@@ -230,7 +230,8 @@ impl LiquidationRule {
         }
     }
 
-    fn to_toml(&self) -> String {
+    /// Returns the keys of this section as TOML.
+    pub fn to_toml(&self) -> String {
         let mut text = format!(
             "single_usd = {}\ncascade_count = {}\ncascade_usd = {}\nwindow = \"{}\"\n",
             self.single_usd.to_decimal().normalize(),
@@ -268,7 +269,8 @@ impl OiRule {
         }
     }
 
-    fn to_toml(&self) -> String {
+    /// Returns the keys of this section as TOML.
+    pub fn to_toml(&self) -> String {
         format!(
             "change_pct = {}\nwindow = \"{}\"\nmin_usd = {}\nconfirm = {}\n",
             self.change_pct,
