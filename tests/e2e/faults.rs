@@ -42,18 +42,19 @@ const TICK_MS: i64 = 5_000;
 const ENOUGH: usize = 60;
 
 /// A broker that holds rules, a stormy market, and what the services are told.
-struct World {
+pub(crate) struct World {
     nats: Nats,
-    simulator: Simulator,
-    control: Control,
+    pub(crate) simulator: Simulator,
+    pub(crate) control: Control,
     bus: Bus,
-    env: BTreeMap<String, String>,
+    /// What every service is told.
+    pub(crate) env: BTreeMap<String, String>,
     folder: TempDir,
 }
 
 impl World {
     /// Nothing where nats-server is missing.
-    async fn start(faults: BTreeMap<Exchange, Faults>) -> Option<Self> {
+    pub(crate) async fn start(faults: BTreeMap<Exchange, Faults>) -> Option<Self> {
         let world = Self::without_rules(faults).await?;
         world.bus.apply_topology().await.unwrap();
         let rules = world.folder.path().join("rules.toml");
@@ -85,7 +86,7 @@ impl World {
         Some(Self { nats, simulator, control, bus, env, folder: tempfile::tempdir().unwrap() })
     }
 
-    fn service(&self, role: &str, name: &str) -> Service {
+    pub(crate) fn service(&self, role: &str, name: &str) -> Service {
         let mut env = self.env.clone();
         env.insert("FORESHOCK_INSTANCE".to_owned(), name.to_owned());
         Service::start(role, &env, &self.folder.path().join(format!("{role}-{name}.log")))
@@ -124,12 +125,12 @@ impl World {
         self.feeds(venue, false).await.into_iter().map(|feed| feed.state).collect()
     }
 
-    async fn reached(&self, venue: Exchange, state: FeedState) {
+    pub(crate) async fn reached(&self, venue: Exchange, state: FeedState) {
         let what = format!("{venue} is {}", state.as_str());
         eventually(&what, async || self.changes(venue).await.contains(&state)).await;
     }
 
-    async fn alive(&self, venue: Exchange) {
+    pub(crate) async fn alive(&self, venue: Exchange) {
         eventually(&format!("{venue} is alive"), async || !self.feeds(venue, true).await.is_empty()).await;
     }
 

@@ -5,8 +5,12 @@
 mod accounts;
 mod chaos;
 mod commands;
+mod conversation;
 mod day;
+mod delivery;
 mod faults;
+mod feeds;
+mod history;
 mod market_data;
 mod open_interest;
 mod pipeline;

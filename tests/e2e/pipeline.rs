@@ -18,9 +18,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{
-    CHAT, Nats, OKX, OKX_INSTRUMENTS, Service, TOKEN, alerts, env, eventually, figures, ledger, recording,
-    replayed_file, settled,
+use crate::{
+    history,
+    support::{
+        CHAT, Nats, OKX, OKX_INSTRUMENTS, Service, TOKEN, alerts, env, eventually, figures, ledger, recording,
+        replayed_file, settled,
+    },
 };
 
 /// A running market and everything around the services.
@@ -235,4 +238,5 @@ async fn the_recording_through_the_whole_pipeline_gives_the_file_s_alerts_and_ea
     let due = stored.iter().filter(|(alert, _)| is_cascade(alert)).count();
     let cascades = sent.iter().filter(|request| request.params["text"].as_str().unwrap().contains("CASCADE")).count();
     assert_eq!(cascades, due);
+    history::assert_told_as_it_was(&stage.bus, &stage.env).await;
 }

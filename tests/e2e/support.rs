@@ -77,6 +77,8 @@ impl Nats {
     fn spawn(binary: &Path, folder: &Path, port: u16) -> Child {
         let mut server = Command::new(binary);
         server.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(folder);
+        // As the composition has it (design 9).
+        server.env("GOMEMLIMIT", "44MiB");
         server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
@@ -92,6 +94,11 @@ impl Nats {
 
     pub(crate) fn restart(&mut self) {
         self.child = Self::spawn(&self.binary, self.folder.path(), self.port);
+    }
+
+    /// Returns a figure of its memory in KiB, as [`Service::memory_kib`] does.
+    pub(crate) fn memory_kib(&self, figure: &str) -> Option<u64> {
+        memory_kib(&self.child, figure)
     }
 
     pub(crate) async fn bus(&self, prefix: &str, market: Market) -> Bus {
@@ -137,6 +144,12 @@ impl Service {
         command.spawn().unwrap()
     }
 
+    /// Sends a signal by its name, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// SIGKILL, and a new start.
     pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
@@ -146,9 +159,7 @@ impl Service {
 
     /// Returns a figure of its memory in KiB, such as `VmRSS`; nothing where the system does not tell.
     pub(crate) fn memory_kib(&self, figure: &str) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
+        memory_kib(&self.child, figure)
     }
 
     pub(crate) fn log(&self) -> String {
@@ -164,6 +175,12 @@ impl Drop for Service {
             eprintln!("--- {} ---\n{}", self.role, self.log());
         }
     }
+}
+
+fn memory_kib(child: &Child, figure: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Held by tests that keep the whole machine busy or play a market faster than real time: two of them at once would starve

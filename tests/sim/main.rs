@@ -18,6 +18,7 @@ mod market;
 mod notifier;
 mod streams;
 mod undisturbed;
+mod week;
 mod worker;
 mod world;
 
