@@ -386,9 +386,10 @@ async fn kills_forget_neither_a_request_nor_a_ban() {
         for venue in Exchange::ALL {
             // Each process asks for the instruments when it starts; Bybit and OKX answer for open interest on their streams.
             eventually(&format!("start {kill} asks {venue}"), async || world.requests(venue).await.1 >= kill).await;
+            // A kill between counting and asking leaves one that was counted and never asked, which is the safe side.
             eventually(&format!("all that {venue} got is counted and answered"), async || {
                 let (counted, got) = world.requests(venue).await;
-                counted == got
+                (got..got + kill).contains(&counted)
             })
             .await;
         }
