@@ -48,6 +48,9 @@ pub struct Global {
     /// Prefix of every name on the broker, [a-z0-9-], at most 16 characters
     #[arg(long, global = true, value_name = "PREFIX")]
     pub prefix: Option<String>,
+    /// Where to answer HTTP (status page, health, metrics), such as 127.0.0.1:9180, or off
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub http_listen: Option<String>,
     /// Least severe log lines to write: TRACE, DEBUG, INFO, WARNING or ERROR
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -65,6 +68,7 @@ impl Global {
         let flags = [
             ("--nats-url", &self.nats_url),
             ("--prefix", &self.prefix),
+            ("--http-listen", &self.http_listen),
             ("--log-level", &self.log_level),
             ("--log-format", &self.log_format),
             ("--state-dir", &self.state_dir),
@@ -109,7 +113,8 @@ pub enum Command {
     Subscribers(subscribers::Subscribers),
     /// Show the state of every service
     Status,
-    /// Exit 0 if the services are healthy, else 1
+    /// Exit 0 if the services are healthy, else 1: asked over NATS, or, with --http-listen and no --service, the one process that
+    /// answers there
     Health(Health),
     /// Look into the configuration
     #[command(subcommand)]

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -69,6 +70,8 @@ pub struct Settings {
     pub telegram: Telegram,
     /// What is sent.
     pub notify: Notify,
+    /// Where this process answers HTTP.
+    pub http: Http,
     /// Logs.
     pub log: Log,
     /// The file that was read, if any.
@@ -190,6 +193,17 @@ pub struct Notify {
     pub feed_grace: Duration,
 }
 
+/// Where a process answers HTTP; it only ever answers reading requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http {
+    /// Nothing was said: `up` shows itself on loopback, a service alone does not.
+    Unset,
+    /// Nowhere.
+    Off,
+    /// There; port 0 takes a free one.
+    At(SocketAddr),
+}
+
 /// Logs, which go to stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -265,6 +279,7 @@ impl Settings {
             operator_chats: reader.optional(&keys::OPERATOR_CHATS, values::chats).unwrap_or_default(),
             feed_grace: reader.value(&keys::FEED_GRACE, values::feed_grace),
         };
+        let http = reader.optional(&keys::HTTP_LISTEN, values::http_listen).unwrap_or(Http::Unset);
         let log = Log {
             level: reader.value(&keys::LOG_LEVEL, values::log_level),
             format: reader.optional(&keys::LOG_FORMAT, values::log_format),
@@ -286,6 +301,7 @@ impl Settings {
             rules,
             telegram,
             notify,
+            http,
             log,
             file,
             effective,

@@ -11,16 +11,26 @@ pub enum ExitCode {
     Usage,
     /// Ended at once by a second signal: 128 and the number of SIGINT, as shells have it.
     Interrupted,
+    /// Ended by the watchdog: the runtime did not move (EX_SOFTWARE of sysexits).
+    Hung,
+}
+
+impl ExitCode {
+    /// Returns the number the process ends with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Interrupted => 130,
+            Self::Hung => 70,
+        }
+    }
 }
 
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
-        Self::from(match code {
-            ExitCode::Done => 0,
-            ExitCode::Failed => 1,
-            ExitCode::Usage => 2,
-            ExitCode::Interrupted => 130,
-        })
+        Self::from(code.code())
     }
 }
 

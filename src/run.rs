@@ -6,11 +6,15 @@ mod decode;
 pub mod detect;
 mod explain;
 mod frames;
+mod heart;
 mod history;
+mod http;
 pub mod ingest;
+mod metrics;
 mod normalize;
 pub mod notify;
 mod plot;
+mod probe;
 mod replay;
 mod rules;
 mod running;
@@ -34,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    cli::{Cli, Command},
-    config::{ConfigErrors, Environment, Settings},
+    cli::{self, Cli, Command},
+    config::{ConfigErrors, Environment, Http, Settings},
     exit::{ExitCode, UsageError},
     logging::{self, Sink},
     signal,
@@ -69,6 +73,9 @@ pub fn main(cli: &Cli) -> ExitCode {
             return ExitCode::Usage;
         }
     };
+    if let (Command::Health(cli::Health { service: None }), Http::At(listen)) = (&cli.command, settings.http) {
+        return probe::health(listen);
+    }
     let view = up::View::for_command(&cli.command);
     let sink = sink(&cli.command, &view);
     logging::install(settings.log, sink, view.log_writer());

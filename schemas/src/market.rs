@@ -203,6 +203,10 @@ pub enum FeedState {
 }
 
 impl FeedState {
+    /// Every state.
+    pub const ALL: [Self; 7] =
+        [Self::Connected, Self::Disconnected, Self::Stale, Self::Recovered, Self::Skewed, Self::Refused, Self::Alive];
+
     /// Returns the name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -160,6 +160,14 @@ pub(crate) const FEED_GRACE: Key =
     Key::new(Kind::Value, "notify.feed_grace", "FORESHOCK_FEED_GRACE", "a duration of 20s to 1h such as 60s")
         .default("60s");
 
+pub(crate) const HTTP_LISTEN: Key = Key::new(
+    Kind::Value,
+    "http.listen",
+    "FORESHOCK_HTTP_LISTEN",
+    "an address and port such as 127.0.0.1:9180, or off,",
+)
+.flag("--http-listen");
+
 pub(crate) const LOG_LEVEL: Key =
     Key::new(Kind::Value, "log.level", "MONITORING_LOG_LEVEL", "TRACE, DEBUG, INFO, WARNING, ERROR or CRITICAL")
         .flag("--log-level")
@@ -168,7 +176,7 @@ pub(crate) const LOG_FORMAT: Key =
     Key::new(Kind::Value, "log.format", "FORESHOCK_LOG_FORMAT", "text or json").flag("--log-format");
 
 /// Every key, in the order they are shown.
-pub(crate) const ALL: [&Key; 32] = [
+pub(crate) const ALL: [&Key; 33] = [
     &MARKET,
     &BASES,
     &INSTANCE,
@@ -199,6 +207,7 @@ pub(crate) const ALL: [&Key; 32] = [
     &RATE_LIMIT,
     &OPERATOR_CHATS,
     &FEED_GRACE,
+    &HTTP_LISTEN,
     &LOG_LEVEL,
     &LOG_FORMAT,
 ];

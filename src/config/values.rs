@@ -7,7 +7,7 @@ use notify::caps::RATE_LIMIT_MAX;
 use schemas::{name::Base, secret::Secret};
 use url::{Host, Url};
 
-use super::{Bases, Credentials, LogFormat, LogLevel, Market};
+use super::{Bases, Credentials, Http, LogFormat, LogLevel, Market};
 
 /// Longest name of a process, in characters. It stands in every feed event; a longer one is refused.
 const INSTANCE_CHARS_MAX: usize = 64;
@@ -212,4 +212,9 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 fn items(text: &str) -> Option<Vec<&str>> {
     let items: Vec<_> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
     (!items.is_empty()).then_some(items)
+}
+
+/// Reads where to answer HTTP.
+pub(super) fn http_listen(text: &str) -> Option<Http> {
+    if text.eq_ignore_ascii_case("off") { Some(Http::Off) } else { text.parse().ok().map(Http::At) }
 }

@@ -144,7 +144,8 @@ async fn pipeline(context: &Context) -> anyhow::Result<Value> {
 
     let bare = bare(&bus).await?;
     let stop = CancellationToken::new();
-    let (status, mut watched) = watch::channel(worker::Status::default());
+    let status = worker::Watch::default();
+    let mut watched = status.subscribe();
     let worker = tokio::spawn(worker::run(bus.clone(), Some(Rules::parse(LOUD)?), status, stop.clone()));
     watched.wait_for(|status| status.ready).await.context("the detector did not start")?;
     let through = throughput(&bus, &mut watched).await?;

@@ -2,9 +2,11 @@
 //!
 //! Any number of workers do the same at the same time: the broker takes each alert once.
 
+mod metrics;
 mod rules;
 mod start;
 
+pub use metrics::Watch;
 pub(crate) use rules::publish as publish_rules;
 pub(crate) use start::from_the_first;
 
@@ -17,6 +19,7 @@ use detect::{
 };
 use nats::{AlertStored, Bus, Cursor, Record, SaveOutcome, SnapshotHead};
 use schemas::{
+    alert::Alert,
     amount::Usd,
     id::Id,
     market::MarketEvent,
@@ -25,11 +28,11 @@ use schemas::{
     wire,
 };
 use serde::Serialize;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::run::{RETRY_PAUSE, host_clock_ms, park};
+use crate::run::{RETRY_PAUSE, host_clock_ms, metrics::ms_to_s, park};
 
 /// A snapshot is written at most this often (design 4).
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
@@ -95,24 +98,20 @@ pub struct OpenInterest {
 /// # Errors
 /// When the log is not the one it began with (deleted, restored from an older copy), or the rules cannot be read: a new
 /// start sorts that out.
-pub async fn run(
-    bus: Bus,
-    configured: Option<Rules>,
-    status: watch::Sender<Status>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run(bus: Bus, configured: Option<Rules>, watch: Watch, shutdown: CancellationToken) -> anyhow::Result<()> {
     tokio::select! {
-        result = work(&bus, configured, &status) => result,
+        result = work(&bus, configured, &watch) => result,
         () = shutdown.cancelled() => Ok(()),
     }
 }
 
-async fn work(bus: &Bus, configured: Option<Rules>, status: &watch::Sender<Status>) -> anyhow::Result<()> {
+async fn work(bus: &Bus, configured: Option<Rules>, watch: &Watch) -> anyhow::Result<()> {
     rules::bring_into_force(bus, configured).await.context("the configured rules cannot be brought into force")?;
     let start = start::find(bus).await.context("the place to start from cannot be found")?;
     let restored = start.last.map(|(position, _)| position.get());
     let mut worker = Worker {
         bus,
+        watch,
         created: start.created,
         detector: start.detector,
         skip_before: start.skip_before,
@@ -128,20 +127,22 @@ async fn work(bus: &Bus, configured: Option<Rules>, status: &watch::Sender<Statu
         if !worker.status.ready && cursor.pending() == 0 {
             worker.status.ready = true;
             info!(from = from.get(), position = worker.status.position, "detector has caught up with MARKET");
-            worker.show(status, 0);
+            worker.show(0);
         }
         // 1. What is there is handled, 2. else what people see is brought up to date, 3. else a snapshot is due.
         tokio::select! {
             biased;
             record = cursor.next() => {
                 let record = record.context("MARKET cannot be read on")?;
+                let began = Instant::now();
                 worker.handle(&record).await;
+                worker.watch.durations.process.observe(began.elapsed().as_secs_f64());
                 if shown.elapsed() >= STATUS_INTERVAL {
                     shown = Instant::now();
-                    worker.show(status, cursor.pending());
+                    worker.show(cursor.pending());
                 }
             }
-            () = tokio::time::sleep(STATUS_INTERVAL) => worker.show(status, cursor.pending()),
+            () = tokio::time::sleep(STATUS_INTERVAL) => worker.show(cursor.pending()),
         }
         worker.save_if_due().await;
     }
@@ -149,6 +150,7 @@ async fn work(bus: &Bus, configured: Option<Rules>, status: &watch::Sender<Statu
 
 struct Worker<'a> {
     bus: &'a Bus,
+    watch: &'a Watch,
     created: Created,
     detector: Detector,
     /// What fires before this place is in ALERTS already.
@@ -191,6 +193,7 @@ impl Worker<'_> {
             match self.bus.publish_alert(alert, position, detected.evidence, host_clock_ms()).await {
                 Ok(AlertStored::Stored(_)) => {
                     self.status.stored += 1;
+                    self.time(alert);
                     info!(alert_id = %alert.id, kind = alert.kind().as_str(), base = %alert.base, "alert stored");
                     return;
                 }
@@ -207,6 +210,15 @@ impl Worker<'_> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Measures how long an alert took; while it catches up, what is old says nothing.
+    fn time(&self, alert: &Alert) {
+        if self.status.ready {
+            let (now, durations) = (host_clock_ms(), &self.watch.durations);
+            durations.event_to_alert.observe(ms_to_s((now - alert.event_time.as_millis()).max(0)));
+            durations.receipt_to_alert.observe(ms_to_s((now - alert.received_at.as_millis()).max(0)));
         }
     }
 
@@ -228,11 +240,11 @@ impl Worker<'_> {
         self.snapshot_of = Some(position);
     }
 
-    fn show(&mut self, status: &watch::Sender<Status>, pending: u64) {
+    fn show(&mut self, pending: u64) {
         self.status.pending = pending;
         self.status.counters = self.detector.counters();
         self.status.bases = self.detector.bases().map(Base::from).collect();
-        status.send_if_modified(|shown| {
+        self.watch.status.send_if_modified(|shown| {
             let modified = *shown != self.status;
             if modified {
                 shown.clone_from(&self.status);

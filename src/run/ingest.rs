@@ -1,6 +1,7 @@
 //! `foreshock ingest`: hears the venues and stores what they say in MARKET.
 
 pub mod accounts;
+mod metrics;
 mod outlook;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -70,13 +71,19 @@ pub struct Watch {
     feeds: Monitor,
     publishers: BTreeMap<Venue, Arc<PublisherMonitor>>,
     outlook: watch::Sender<Option<String>>,
+    durations: metrics::Durations,
 }
 
 impl Watch {
     /// Returns a watch over the enabled venues.
     pub fn new(settings: &Settings) -> Self {
         let publishers = venues(settings).into_iter().map(|venue| (venue, Arc::default()));
-        Self { feeds: Monitor::new(), publishers: publishers.collect(), outlook: watch::Sender::default() }
+        Self {
+            feeds: Monitor::new(),
+            publishers: publishers.collect(),
+            outlook: watch::Sender::default(),
+            durations: metrics::Durations::default(),
+        }
     }
 
     /// Returns the state at this moment.
@@ -109,7 +116,7 @@ pub async fn run(bus: Bus, settings: &Settings, watch: Watch, shutdown: Cancella
         };
         let publisher = VenuePublisher::new(bus.clone(), venue, config, monitor);
         // Ends when its venue does, so that nothing heard is left behind.
-        tasks.spawn(publish(publisher, heard, changes.clone()));
+        tasks.spawn(publish(publisher, heard, changes.clone(), watch.durations.clone()));
     }
     drop(changes);
     let reason = {
@@ -166,10 +173,21 @@ async fn hear(
     Ok(())
 }
 
-async fn publish(publisher: VenuePublisher, mut heard: mpsc::Receiver<Observation>, changes: mpsc::Sender<FeedEvent>) {
+async fn publish(
+    publisher: VenuePublisher,
+    mut heard: mpsc::Receiver<Observation>,
+    changes: mpsc::Sender<FeedEvent>,
+    durations: metrics::Durations,
+) {
     let (events, observed) = mpsc::channel(1);
     let forward = async move {
         while let Some(Observation { event, backfill }) = heard.recv().await {
+            if let MarketEvent::Liquidation(event) = &event
+                && !backfill
+            {
+                let delay_ms = event.received_at.as_millis() - event.event_time.as_millis();
+                durations.observe(&event.venue, delay_ms);
+            }
             if let MarketEvent::Feed(feed) = &event
                 && feed.state != FeedState::Alive
                 && changes.send(feed.clone()).await.is_err()

@@ -7,6 +7,7 @@ mod asked;
 mod feeds;
 mod lease;
 mod lookup;
+mod metrics;
 mod pictures;
 mod sender;
 mod sinks;
@@ -19,16 +20,15 @@ use anyhow::Context as _;
 use nats::Bus;
 use notify::time::WallTime;
 use schemas::delivery::LedgerEvent;
-use tokio::{
-    io::AsyncWrite,
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::{io::AsyncWrite, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 pub(crate) use self::sinks::policy;
-pub use self::view::{Recent, Status};
+pub use self::{
+    metrics::Watch,
+    view::{Recent, Status},
+};
 use self::{sender::Sender, sinks::Sinks};
 use crate::{
     config::{Market, Settings},
@@ -53,7 +53,7 @@ pub async fn run(
     bus: Bus,
     settings: &Settings,
     terminal: Terminal,
-    status: watch::Sender<Status>,
+    watch: Watch,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let sinks = Arc::new(Sinks::new(&bus, settings, terminal)?);
@@ -62,16 +62,16 @@ pub async fn run(
         // A name of this term alone: the holder of a lease, and the author of records, which are counted anew in each. Under
         // the name of an earlier term the broker would take them for copies of what was stored then, and drop them.
         let author = format!("{process}-{term}");
-        let Some(lease) = lease::take(&bus, &author, &status, &shutdown).await else { break };
+        let Some(lease) = lease::take(&bus, &author, &watch.status, &shutdown).await else { break };
         let lost = CancellationToken::new();
         let keeping = tokio::spawn(lease::keep(lease, lost.clone()));
         let notices = watch_feeds(&bus, settings, &sinks);
         let (asks, asked) = mpsc::channel(asked::ASKS_MAX);
-        let sender = Sender::new(&bus, &author, &sinks, notices, asked).await?;
+        let sender = Sender::new(&bus, &author, &sinks, &watch, notices, asked).await?;
         // Whoever sends also hears: two pollers of one token would refuse each other.
         let end = shutdown.child_token();
         let hearing = hear(&bus, &sinks, asks, sender.next_update(), end.clone());
-        let result = sender.run(&status, &shutdown, &lost).await;
+        let result = sender.run(&shutdown, &lost).await;
         lost.cancel();
         end.cancel();
         hearing.await.context("commands were not heard to the end")?;

@@ -4,40 +4,54 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use nats::{Bus, Service, TopologyError};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::run::{self, Context, RETRY_PAUSE, connect};
+use crate::run::{
+    self, Context, RETRY_PAUSE, connect,
+    heart::Heart,
+    http::{self, Face},
+    metrics,
+};
 
 /// The roles a service can have, in the order of the flow.
 pub(crate) const ROLES: [&str; 3] = ["ingest", "detect", "notify"];
 
 pub(super) async fn ingest(context: &Context) -> anyhow::Result<()> {
     let bus = open(context, "ingest").await?;
-    let watch = run::ingest::Watch::new(&context.settings);
-    let status = watch.clone();
-    let answering = answer(&bus, context, "ingest", move || json(&status.status())).await?;
+    let (watch, mut registry) = (run::ingest::Watch::new(&context.settings), metrics::registry());
+    watch.register(metrics::ours(&mut registry));
+    let seen = watch.clone();
+    let face = Face::new("ingest", &bus, move || json(&seen.status()));
+    let answering = answer(context, vec![face], registry).await?;
     let result = run::ingest::run(bus.clone(), &context.settings, watch, context.shutdown.clone()).await;
     end(bus, answering, result).await
 }
 
 pub(super) async fn detect(context: &Context) -> anyhow::Result<()> {
     let bus = open(context, "detect").await?;
-    let (status, watched) = watch::channel(run::detect::Status::default());
-    let answering = answer(&bus, context, "detect", move || json(&*watched.borrow())).await?;
+    let (watch, mut registry) = (run::detect::Watch::default(), metrics::registry());
+    watch.register(metrics::ours(&mut registry));
+    let seen = watch.clone();
+    let face = Face::new("detect", &bus, move || json(&seen.status()));
+    let answering = answer(context, vec![face], registry).await?;
     let rules = context.settings.rules.clone();
-    let result = run::detect::run(bus.clone(), rules, status, context.shutdown.clone()).await;
+    let result = run::detect::run(bus.clone(), rules, watch, context.shutdown.clone()).await;
     end(bus, answering, result).await
 }
 
 pub(super) async fn notify(context: &Context) -> anyhow::Result<()> {
     let bus = open(context, "notify").await?;
-    let (status, watched) = watch::channel(run::notify::Status::default());
-    let answering = answer(&bus, context, "notify", move || json(&*watched.borrow())).await?;
+    let (watch, mut registry) = (run::notify::Watch::default(), metrics::registry());
+    watch.register(metrics::ours(&mut registry));
+    let seen = watch.clone();
+    let face = Face::new("notify", &bus, move || json(&seen.status()));
+    let answering = answer(context, vec![face], registry).await?;
     let terminal = Box::new(tokio::io::stdout());
-    let result = run::notify::run(bus.clone(), &context.settings, terminal, status, context.shutdown.clone()).await;
+    let result = run::notify::run(bus.clone(), &context.settings, terminal, watch, context.shutdown.clone()).await;
     end(bus, answering, result).await
 }
 
@@ -62,40 +76,44 @@ pub(super) async fn settle(bus: &Bus, shutdown: &CancellationToken) -> anyhow::R
     }
 }
 
-/// A service's endpoint and how to end it.
+/// What answers for the services of this process, and how to end it.
 pub(super) struct Answering {
-    task: tokio::task::JoinHandle<()>,
+    tasks: JoinSet<()>,
     end: CancellationToken,
 }
 
-/// Lets the service answer for its state, so that `foreshock status` and `nats micro` show it.
-pub(super) async fn answer(
-    bus: &Bus,
-    context: &Context,
-    role: &'static str,
-    status: impl Fn() -> Value + Send + Sync + 'static,
-) -> anyhow::Result<Answering> {
-    let description = match role {
-        "ingest" => "hears the venues and stores what they say in MARKET",
-        "detect" => "folds MARKET and stores what it finds in ALERTS",
-        _ => "tells subscribers of ALERTS and keeps the ledger in DELIVERIES",
-    };
-    let instance = context.settings.instance.clone();
-    let named = {
-        let instance = instance.clone();
-        move || serde_json::json!({ "instance": instance, "version": env!("CARGO_PKG_VERSION"), "state": status() })
-    };
-    let service = Service::register(bus, role, description, &instance, Arc::new(named)).await?;
-    let end = CancellationToken::new();
-    Ok(Answering { task: tokio::spawn(service.run(end.clone())), end })
+/// Lets the services of this process answer for their state: over NATS, so that `foreshock status` and `nats micro` show
+/// them, and over HTTP. From here on the process ends when it hangs.
+pub(super) async fn answer(context: &Context, faces: Vec<Face>, registry: Registry) -> anyhow::Result<Answering> {
+    let heart = Heart::start().context("the watchdog cannot be started")?;
+    let (end, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    for face in &faces {
+        let description = match face.role {
+            "ingest" => "hears the venues and stores what they say in MARKET",
+            "detect" => "folds MARKET and stores what it finds in ALERTS",
+            _ => "tells subscribers of ALERTS and keeps the ledger in DELIVERIES",
+        };
+        let (instance, status) = (context.settings.instance.clone(), Arc::clone(&face.status));
+        let named = move || serde_json::json!({ "instance": instance, "version": env!("CARGO_PKG_VERSION"), "state": status() });
+        let instance = &context.settings.instance;
+        let service = Service::register(&face.bus, face.role, description, instance, Arc::new(named)).await?;
+        tasks.spawn(service.run(end.clone()));
+    }
+    http::serve(context, heart, faces, registry, end.clone()).await?;
+    Ok(Answering { tasks, end })
 }
 
-/// Ends a service: its endpoint, then its connection.
-pub(super) async fn end(bus: Bus, answering: Answering, result: anyhow::Result<()>) -> anyhow::Result<()> {
-    answering.end.cancel();
-    if let Err(error) = answering.task.await {
-        warn!(%error, "the endpoint did not end cleanly");
+impl Answering {
+    /// Ends what answers.
+    pub(super) async fn end(self) {
+        self.end.cancel();
+        self.tasks.join_all().await;
     }
+}
+
+/// Ends a service: what answers for it, then its connection.
+async fn end(bus: Bus, answering: Answering, result: anyhow::Result<()>) -> anyhow::Result<()> {
+    answering.end().await;
     bus.close().await;
     result
 }

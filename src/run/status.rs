@@ -58,8 +58,10 @@ pub(super) async fn health(context: &Context, options: &cli::Health) -> anyhow::
         collect(&bus, &roles).await
     };
     let services = tokio::time::timeout(HEALTH_TIME, ask).await.context("NATS does not answer")??;
-    let sick =
-        roles.iter().copied().find(|role| !services.iter().any(|service| service.role == *role && is_ready(service)));
+    let sick = roles
+        .iter()
+        .copied()
+        .find(|role| !services.iter().any(|service| service.role == *role && is_ready(&service.status["state"])));
     match sick {
         None => Ok(ExitCode::Done),
         Some(role) => {
@@ -75,8 +77,8 @@ async fn collect(bus: &Bus, roles: &[&str]) -> anyhow::Result<Vec<ServiceStatus>
 }
 
 /// An ingest that answers is as healthy as it can make itself: a venue that refuses is shown, not cured by a restart.
-fn is_ready(service: &ServiceStatus) -> bool {
-    service.status["state"].get("ready").is_none_or(|ready| ready == &Value::Bool(true))
+pub(super) fn is_ready(state: &Value) -> bool {
+    state.get("ready").is_none_or(|ready| ready == &Value::Bool(true))
 }
 
 fn table(services: &[ServiceStatus], streams: &[Value]) -> String {

@@ -8,8 +8,9 @@ use std::{path::Path, time::Duration};
 use ::ingest::exchange::Exchange;
 use anyhow::Context as _;
 use nats::{Bus, PrivateServer, SearchPath, ServerConfig, Store};
+use prometheus_client::registry::Registry;
 use schemas::{position::Sequence, subject::Stream};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -18,9 +19,11 @@ use crate::{
     config::{Environment, Market, Settings},
     exit::UsageError,
     run::{
-        Context, detect, ingest, notify,
+        Context, detect,
+        http::Face,
+        ingest, metrics, notify,
         running::{self, Running},
-        service,
+        service::{self, Answering},
     },
     simulate::{self, Scenario, Simulator, Source, Storms, Timing},
 };
@@ -244,7 +247,7 @@ async fn run_services(
         .into());
     }
     let seen = Seen::new(&context.settings);
-    let mut services = start_services(context, broker, &seen, view.is_live()).await?;
+    let mut services = Services::start(context, broker, &seen, view.is_live()).await?;
     let screen = CancellationToken::new();
     let drawing = view.is_live().then(|| {
         let (seen, title) = (seen.clone(), mode.title());
@@ -252,23 +255,17 @@ async fn run_services(
         let picture = move || view::Picture {
             title: title.clone(),
             ingest: seen.ingest.status(),
-            detect: seen.detect.borrow().clone(),
-            notify: seen.notify.borrow().clone(),
+            detect: seen.detect.status(),
+            notify: seen.notify.status(),
         };
         tokio::task::spawn_blocking(move || view::show(&view, picture, &shutdown, &screen))
     });
     let result = tokio::select! {
-        result = end_of(&mut services, &context.shutdown) => result,
+        result = services.first_end(&context.shutdown) => result,
         result = replayed(&bus, mode, simulator, &seen) => result.map(|()| context.shutdown.cancel()),
     };
-    let ended = async {
-        while let Some(ended) = services.join_next().await {
-            ended.context("a service ended badly")??;
-        }
-        anyhow::Ok(())
-    };
     context.shutdown.cancel();
-    let result = result.and(ended.await);
+    let result = result.and(services.end().await);
     screen.cancel();
     if let Some(drawing) = drawing {
         drawing.await.context("the view ended badly")?.context("the terminal cannot be used")?;
@@ -284,67 +281,93 @@ async fn run_services(
 #[derive(Clone)]
 struct Seen {
     ingest: ingest::Watch,
-    detect_in: watch::Sender<detect::Status>,
-    detect: watch::Receiver<detect::Status>,
-    notify_in: watch::Sender<notify::Status>,
-    notify: watch::Receiver<notify::Status>,
+    detect: detect::Watch,
+    notify: notify::Watch,
 }
 
 impl Seen {
     fn new(settings: &Settings) -> Self {
-        let (detect_in, detect) = watch::channel(detect::Status::default());
-        let (notify_in, notify) = watch::channel(notify::Status::default());
-        Self { ingest: ingest::Watch::new(settings), detect_in, detect, notify_in, notify }
-    }
-
-    /// Returns what a service answers with when it is asked for its state.
-    fn answer(&self, role: &'static str) -> impl Fn() -> serde_json::Value + Send + Sync + use<> {
-        let seen = self.clone();
-        move || match role {
-            "ingest" => service::json(&seen.ingest.status()),
-            "detect" => service::json(&*seen.detect.borrow()),
-            _ => service::json(&*seen.notify.borrow()),
+        Self {
+            ingest: ingest::Watch::new(settings),
+            detect: detect::Watch::default(),
+            notify: notify::Watch::default(),
         }
     }
-}
 
-/// Starts the three services as they run alone, each with its own connection and endpoint.
-async fn start_services(
-    context: &Context,
-    broker: &Broker,
-    seen: &Seen,
-    has_screen: bool,
-) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-    let mut services = JoinSet::new();
-    for role in service::ROLES {
-        let bus = broker.connect(context, role).await?;
-        let seen = seen.clone();
-        let settings = context.settings.clone();
-        let shutdown = context.shutdown.clone();
-        let answering = service::answer(&bus, context, role, seen.answer(role)).await?;
-        services.spawn(async move {
-            let connection = bus.clone();
-            let result = match role {
-                "ingest" => ingest::run(bus, &settings, seen.ingest, shutdown).await,
-                "detect" => detect::run(bus, settings.rules.clone(), seen.detect_in, shutdown).await,
-                _ => {
-                    let terminal: notify::Terminal =
-                        if has_screen { Box::new(tokio::io::sink()) } else { Box::new(tokio::io::stdout()) };
-                    notify::run(bus, &settings, terminal, seen.notify_in, shutdown).await
-                }
-            };
-            service::end(connection, answering, result).await.with_context(|| format!("{role} ended"))
-        });
+    /// Returns what all of them measure.
+    fn registry(&self) -> Registry {
+        let mut registry = metrics::registry();
+        let ours = metrics::ours(&mut registry);
+        self.ingest.register(ours);
+        self.detect.register(ours);
+        self.notify.register(ours);
+        registry
     }
-    Ok(services)
+
+    /// Returns what a service shows of itself.
+    fn face(&self, role: &'static str, bus: &Bus) -> Face {
+        let seen = self.clone();
+        Face::new(role, bus, move || match role {
+            "ingest" => service::json(&seen.ingest.status()),
+            "detect" => service::json(&seen.detect.status()),
+            _ => service::json(&seen.notify.status()),
+        })
+    }
 }
 
-/// Waits until one service ends: at shutdown as asked, before it with its reason.
-async fn end_of(services: &mut JoinSet<anyhow::Result<()>>, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let ended = services.join_next().await.context("no service runs")?;
-    ended.context("a service ended badly")??;
-    anyhow::ensure!(shutdown.is_cancelled(), "a service ended while the others go on");
-    Ok(())
+/// The three services as they run alone, each with its own connection, and what answers for them.
+struct Services {
+    running: JoinSet<anyhow::Result<()>>,
+    answering: Answering,
+    connections: Vec<Bus>,
+}
+
+impl Services {
+    async fn start(context: &Context, broker: &Broker, seen: &Seen, has_screen: bool) -> anyhow::Result<Self> {
+        let (mut running, mut faces, mut connections) = (JoinSet::new(), Vec::new(), Vec::new());
+        for role in service::ROLES {
+            let bus = broker.connect(context, role).await?;
+            faces.push(seen.face(role, &bus));
+            connections.push(bus.clone());
+            let (seen, settings, shutdown) = (seen.clone(), context.settings.clone(), context.shutdown.clone());
+            running.spawn(async move {
+                let result = match role {
+                    "ingest" => ingest::run(bus, &settings, seen.ingest, shutdown).await,
+                    "detect" => detect::run(bus, settings.rules.clone(), seen.detect, shutdown).await,
+                    _ => {
+                        let terminal: notify::Terminal =
+                            if has_screen { Box::new(tokio::io::sink()) } else { Box::new(tokio::io::stdout()) };
+                        notify::run(bus, &settings, terminal, seen.notify, shutdown).await
+                    }
+                };
+                result.with_context(|| format!("{role} ended"))
+            });
+        }
+        let answering = service::answer(context, faces, seen.registry()).await?;
+        Ok(Self { running, answering, connections })
+    }
+
+    /// Waits until one service ends: at shutdown as asked, before it with its reason.
+    async fn first_end(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let ended = self.running.join_next().await.context("no service runs")?;
+        ended.context("a service ended badly")??;
+        anyhow::ensure!(shutdown.is_cancelled(), "a service ended while the others go on");
+        Ok(())
+    }
+
+    /// Waits for all of them, once their end was asked for.
+    async fn end(mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.running.join_next().await {
+            let ended = ended.context("a service ended badly").flatten();
+            result = result.and(ended);
+        }
+        self.answering.end().await;
+        for bus in self.connections {
+            bus.close().await;
+        }
+        result
+    }
 }
 
 /// Returns when a recording has gone through the whole pipeline; in other markets never.
@@ -364,14 +387,14 @@ async fn replayed(bus: &Bus, mode: &Mode<'_>, simulator: Option<&Simulator>, see
     }
     // the detector has handled it,
     let market = bus.market_state().await?.last;
-    while Sequence::new(seen.detect.borrow().position) < market {
+    while Sequence::new(seen.detect.status().position) < market {
         tokio::time::sleep(PROGRESS_INTERVAL).await;
     }
     // and the notifier is done with what came of it.
     let alerts = bus.stream_state(Stream::Alerts).await?.last;
     loop {
         let (position, waiting) = {
-            let notify = seen.notify.borrow();
+            let notify = seen.notify.status();
             (Sequence::new(notify.position), notify.waiting)
         };
         if position >= alerts && waiting == 0 {

@@ -43,7 +43,7 @@ const ENOUGH: usize = 60;
 
 /// A broker that holds rules, a stormy market, and what the services are told.
 pub(crate) struct World {
-    nats: Nats,
+    pub(crate) nats: Nats,
     pub(crate) simulator: Simulator,
     pub(crate) control: Control,
     bus: Bus,

@@ -11,6 +11,7 @@ mod delivery;
 mod faults;
 mod feeds;
 mod history;
+mod http;
 mod market_data;
 mod open_interest;
 mod pipeline;

@@ -13,15 +13,17 @@ use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use nats::{Bus, Cursor, Delivered, Durable, Record};
 use notify::{
     commands::{facts::Known, journal::Journal},
+    decide::Market,
     decider::Decider,
     failure::{Failure, MessageId},
     outbox::{Action, Call, Outbox},
+    recipient::Recipient,
     text::Message,
     time::WallTime,
 };
 use schemas::{
     alert::Alert,
-    delivery::{LedgerEvent, Note, Topic},
+    delivery::{Delivery, LedgerEvent, Note, Outcome, Topic},
     id::Id,
     position::Sequence,
     subject::Stream,
@@ -29,14 +31,15 @@ use schemas::{
     wire,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Ended, Status,
+    Ended, Status, Watch,
     asked::{ASKS_MAX, Ask},
     lookup::Lookup,
     sinks::Sinks,
@@ -56,6 +59,7 @@ async fn open(bus: &Bus, stream: Stream) -> anyhow::Result<Cursor> {
 pub(super) struct Sender {
     bus: Bus,
     sinks: Arc<Sinks>,
+    watch: Watch,
     store: Store,
     ledger: Cursor,
     subscribers: Cursor,
@@ -78,7 +82,8 @@ pub(super) struct Sender {
     digests_at: WallTime,
     /// What deliveries mean for their recipients, to be stored.
     standing: VecDeque<Subscriber>,
-    calls: JoinSet<(Call, Result<Option<MessageId>, Failure>)>,
+    /// Calls on their way, and how long each took.
+    calls: JoinSet<(Call, Result<Option<MessageId>, Failure>, Duration)>,
     shown: Status,
 }
 
@@ -96,6 +101,7 @@ impl Sender {
         bus: &Bus,
         author: &str,
         sinks: &Arc<Sinks>,
+        watch: &Watch,
         notices: mpsc::Receiver<LedgerEvent>,
         asks: mpsc::Receiver<Ask>,
     ) -> anyhow::Result<Self> {
@@ -105,6 +111,7 @@ impl Sender {
         let mut sender = Self {
             bus: bus.clone(),
             sinks: Arc::clone(sinks),
+            watch: watch.clone(),
             store: Store::new(bus, author),
             ledger,
             subscribers,
@@ -132,12 +139,7 @@ impl Sender {
         Ok(sender)
     }
 
-    pub(super) async fn run(
-        mut self,
-        status: &watch::Sender<Status>,
-        shutdown: &CancellationToken,
-        lost: &CancellationToken,
-    ) -> anyhow::Result<Ended> {
+    pub(super) async fn run(mut self, shutdown: &CancellationToken, lost: &CancellationToken) -> anyhow::Result<Ended> {
         let mut alerts = Durable::open(&self.bus).await.context("ALERTS cannot be read")?;
         loop {
             if lost.is_cancelled() {
@@ -149,7 +151,7 @@ impl Sender {
                 return Ok(Ended::Fenced);
             }
             self.make_digests().await?;
-            self.show(status);
+            self.show();
             let is_ending = shutdown.is_cancelled();
             if is_ending && self.calls.is_empty() {
                 return Ok(Ended::Shutdown);
@@ -159,7 +161,11 @@ impl Sender {
             tokio::select! {
                 biased;
                 Some(result) = self.calls.join_next() => {
-                    let (call, result) = result.context("a call ended badly")?;
+                    let (call, result, took) = result.context("a call ended badly")?;
+                    if matches!(call.to, Recipient::Telegram(_)) {
+                        self.watch.calls.observe(&call.what, &result, took);
+                        self.shown.token_refused = matches!(result, Err(Failure::Unauthorized));
+                    }
                     self.outbox.handle_result(&call, result, wall_time());
                 }
                 record = self.ledger.next() => {
@@ -279,6 +285,16 @@ impl Sender {
         }
         if record.sequence >= self.began_at {
             self.shown.count(&event);
+            self.time(&event);
+        }
+    }
+
+    /// Measures how long an alert took; a recorded market has another time.
+    fn time(&self, event: &LedgerEvent) {
+        if let LedgerEvent::Delivery(Delivery { event_time, at, outcome: Outcome::Sent { .. }, .. }) = event
+            && self.sinks.policy.market == Market::Live
+        {
+            self.watch.calls.confirmed(at - event_time.as_millis());
         }
     }
 
@@ -339,15 +355,16 @@ impl Sender {
     fn call(&mut self, call: Call) {
         let sinks = Arc::clone(&self.sinks);
         self.calls.spawn(async move {
+            let began = Instant::now();
             let result = sinks.send(&call).await;
-            (call, result)
+            (call, result, began.elapsed())
         });
     }
 
-    fn show(&mut self, status: &watch::Sender<Status>) {
+    fn show(&mut self) {
         self.shown.waiting = self.outbox.pending() as u64;
         self.shown.subscribers = self.decider.subscribers().active() as u64;
-        status.send_if_modified(|shown| {
+        self.watch.status.send_if_modified(|shown| {
             let modified = *shown != self.shown;
             if modified {
                 shown.clone_from(&self.shown);

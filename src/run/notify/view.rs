@@ -32,6 +32,8 @@ pub struct Status {
     pub failed: u64,
     /// Updates of Telegram this process carried out, by command, and those that ask for nothing, by reason.
     pub commands: BTreeMap<String, u64>,
+    /// The Bot API refused the token at the last call.
+    pub token_refused: bool,
     /// Messages that wait.
     pub waiting: u64,
     /// Recipients that get alerts.
