@@ -10,7 +10,10 @@ use async_nats::{
     Client, ConnectErrorKind, ConnectOptions, Event,
     jetstream::{self, context::ContextBuilder},
 };
-use schemas::subject::{Names, Stream};
+use schemas::{
+    name::subject_token,
+    subject::{Names, Stream},
+};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -204,7 +207,10 @@ fn options(config: &Config, link: Arc<Link>) -> ConnectOptions {
         });
     match config.credentials.clone().or_else(|| config.servers.credentials()) {
         None => options,
-        Some(credentials) => options.user_and_password(credentials.user, credentials.password.expose().to_owned()),
+        // An inbox of its own, so that no user may read another's answers (nats.md 4).
+        Some(credentials) => options
+            .custom_inbox_prefix(format!("_INBOX_{}", subject_token(&credentials.user)))
+            .user_and_password(credentials.user, credentials.password.expose().to_owned()),
     }
 }
 

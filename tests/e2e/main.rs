@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod market_data;
 mod open_interest;
+mod permissions;
 mod pipeline;
 mod recordings;
 mod subscribers;

@@ -66,8 +66,26 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) fn start() -> Option<Self> {
-        let binary = nats_server()?;
+        Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    /// As the composition has it: nats/server.conf, and for each user a password that is its name.
+    pub(crate) fn start_with_users() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
+        let users = ["INGEST", "DETECT", "NOTIFY", "ADMIN", "VIEWER", "SYS"];
+        let passwords = users.map(|user| format!("{user}_PASSWORD = \"{}\"\n", user.to_lowercase()));
+        std::fs::write(folder.path().join("passwords.conf"), passwords.concat()).unwrap();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("nats/server.conf");
+        let shipped = std::fs::read_to_string(shipped).unwrap();
+        // The store cannot be given beside a configuration that names one.
+        let adapted = shipped.replace("store_dir: /data", &format!("store_dir: \"{}\"", folder.path().display()));
+        assert_ne!(adapted, shipped);
+        std::fs::write(folder.path().join("server.conf"), adapted).unwrap();
+        Self::start_in(folder)
+    }
+
+    fn start_in(folder: TempDir) -> Option<Self> {
+        let binary = nats_server()?;
         // The port is free now; another process taking it in between would be a bug of the test machine.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Self::spawn(&binary, folder.path(), port);
@@ -76,7 +94,14 @@ impl Nats {
 
     fn spawn(binary: &Path, folder: &Path, port: u16) -> Child {
         let mut server = Command::new(binary);
-        server.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(folder);
+        // What is given here wins over a configuration.
+        let config = folder.join("server.conf");
+        if config.exists() {
+            server.arg("-c").arg(config).args(["-m", "-1"]);
+        } else {
+            server.args(["-js", "-sd"]).arg(folder);
+        }
+        server.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
         // As the composition has it (design 9).
         server.env("GOMEMLIMIT", "44MiB");
         server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
