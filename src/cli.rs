@@ -1,6 +1,6 @@
 //! The command line: clap types only. Wrong usage exits 2, which is clap's own code for it.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ingest::exchange::Exchange;
@@ -235,7 +235,10 @@ pub struct Plot {
 /// Options of `simulate`.
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// Port on 127.0.0.1 to serve on; 0 takes a free one
+    /// Address to serve on: anybody who reaches it can give orders, so only within a network of your own
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port to serve on; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 9700)]
     pub port: u16,
     /// Seed of the invented market

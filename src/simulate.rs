@@ -100,7 +100,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -150,11 +150,14 @@ use hub::{Hub, Instruments, Shared};
 use listener::{Connection, Resettable};
 use source::{Play, Prepared};
 
+/// A free port on loopback.
+pub const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// What to simulate.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Port on 127.0.0.1; 0 takes a free one.
-    pub port: u16,
+    /// Where to serve; port 0 takes a free one.
+    pub listen: SocketAddr,
     /// Where the market comes from.
     pub source: Source,
     /// How the venues keep and end connections.
@@ -194,10 +197,10 @@ impl Default for Timing {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port is taken or not allowed.
-    #[error("cannot listen on 127.0.0.1:{port}")]
+    #[error("cannot listen on {at}")]
     Listen {
-        /// Which port.
-        port: u16,
+        /// Where.
+        at: SocketAddr,
         /// Why not.
         source: io::Error,
     },
@@ -226,13 +229,13 @@ pub struct Simulator {
 /// # Errors
 /// The port is taken, the speed is none, or a file cannot be used; each before anything runs.
 pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Simulator, StartError> {
-    let Config { port, source, timing, faults } = config;
+    let Config { listen, source, timing, faults } = config;
     let prepared = source::prepare(source).await?;
-    launch(port, prepared, timing, faults, shutdown).await
+    launch(listen, prepared, timing, faults, shutdown).await
 }
 
 async fn launch(
-    port: u16,
+    at: SocketAddr,
     prepared: Prepared,
     timing: Timing,
     faults: BTreeMap<Exchange, Faults>,
@@ -256,8 +259,8 @@ async fn launch(
         let (frames, skipped) = (recording.frames.len() as u64, recording.skipped);
         shared.playback.send_replace(Some(Playback { position: 0, frames, skipped, done: false }));
     }
-    let listen = |source| StartError::Listen { port, source };
-    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(listen)?;
+    let listen = |source| StartError::Listen { at, source };
+    let tcp = TcpListener::bind(at).await.map_err(listen)?;
     let addr = tcp.local_addr().map_err(listen)?;
     let bot = telegram::Bot::new(shutdown.clone());
     let app = router(&shared).merge(telegram::routes(bot.clone()));

@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, options: &cli::Simulate) -> anyhow::R
         },
     };
     let faults = faults(&options.faults)?;
-    let config = Config { port: options.port, source, timing: Timing::default(), faults };
+    let config = Config { listen: (options.host, options.port).into(), source, timing: Timing::default(), faults };
     let simulator =
         simulate::start(config, context.shutdown.clone()).await.context("the market cannot be simulated")?;
     writeln!(stdout(), "{}", describe(&simulator, context.json)).context("stdout cannot be written")?;

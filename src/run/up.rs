@@ -144,8 +144,12 @@ async fn start_simulator(mode: &Mode<'_>, end: CancellationToken) -> anyhow::Res
             wait_subscribers: 1,
         },
     };
-    let config =
-        simulate::Config { port: 0, source, timing: Timing::default(), faults: std::collections::BTreeMap::new() };
+    let config = simulate::Config {
+        listen: simulate::LOOPBACK,
+        source,
+        timing: Timing::default(),
+        faults: std::collections::BTreeMap::new(),
+    };
     let started = simulate::start(config, end).await;
     Ok(Some(started.context("the market cannot be simulated")?))
 }

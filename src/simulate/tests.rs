@@ -32,7 +32,7 @@ const GLANCE: Duration = Duration::from_millis(300);
 
 async fn simulator(source: Source, timing: Timing) -> (Simulator, CancellationToken) {
     let shutdown = CancellationToken::new();
-    let config = Config { port: 0, source, timing, faults: BTreeMap::new() };
+    let config = Config { listen: LOOPBACK, source, timing, faults: BTreeMap::new() };
     (start(config, shutdown.clone()).await.unwrap(), shutdown)
 }
 

@@ -587,7 +587,8 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 async fn bot_api() -> Simulator {
     let source =
         Source::Seed { seed: 1, storms: None, scenario: None, speed: simulate::Speed::Times(1.0), wait_subscribers: 0 };
-    let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+    let config =
+        simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: BTreeMap::new() };
     simulate::start(config, CancellationToken::new()).await.unwrap()
 }
 

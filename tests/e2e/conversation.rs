@@ -58,7 +58,8 @@ impl Stage {
         bus.repair_rules().await.unwrap();
         let source =
             Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 9 };
-        let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+        let config =
+            simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: BTreeMap::new() };
         let simulator = simulate::start(config, CancellationToken::new()).await.unwrap();
         let env = env([
             ("NATS_URL", nats.url()),

@@ -49,7 +49,8 @@ impl Stage {
         let nats = Nats::start()?;
         let source =
             Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 1 };
-        let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+        let config =
+            simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: BTreeMap::new() };
         let simulator = simulate::start(config, CancellationToken::new()).await.unwrap();
         let bus = nats.bus("", market).await;
         bus.apply_topology().await.unwrap();

@@ -73,7 +73,7 @@ impl World {
             speed: simulate::Speed::Times(1.0),
             wait_subscribers: 0,
         };
-        let config = simulate::Config { port: 0, source, timing: Timing::default(), faults };
+        let config = simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults };
         let simulator = simulate::start(config, CancellationToken::new()).await.unwrap();
         let bus = nats.bus("", Market::Live).await;
         let mut env = env([("NATS_URL", nats.url())]);

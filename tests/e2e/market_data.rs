@@ -47,7 +47,8 @@ impl World {
             speed: Speed::Times(1.0),
             wait_subscribers: 0,
         };
-        let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+        let config =
+            simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: BTreeMap::new() };
         let simulator = simulate::start(config, CancellationToken::new()).await.unwrap();
         let bus = nats.bus("", Market::Live).await;
         bus.apply_topology().await.unwrap();

@@ -65,7 +65,8 @@ impl Drop for World {
 impl World {
     async fn start(nats: &Nats, prefix: &str, market: Market, source: Source) -> Self {
         let end = CancellationToken::new();
-        let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+        let config =
+            simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: BTreeMap::new() };
         let simulator = simulate::start(config, end.clone()).await.unwrap();
         let bus = nats.bus(prefix, market).await;
         let market = match market {

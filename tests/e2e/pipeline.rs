@@ -46,7 +46,8 @@ impl Stage {
         let replayed = replayed_file(&args);
         let source =
             Source::Recording { venue: Exchange::Okx, file, instruments: Some(instruments), speed, wait_subscribers };
-        let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+        let config =
+            simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: BTreeMap::new() };
         let simulator = simulate::start(config, CancellationToken::new()).await.unwrap();
         let bus = nats.bus("", Market::Recorded).await;
         let env = env([

@@ -90,7 +90,8 @@ impl Stand {
         let shutdown = CancellationToken::new();
         let source =
             Source::Seed { seed: 1, storms: None, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 };
-        let config = simulate::Config { port: 0, source, timing: Timing::default(), faults: [].into() };
+        let config =
+            simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: [].into() };
         let simulator = simulate::start(config, shutdown.clone()).await.context("the market cannot be simulated")?;
         let upstream_ms = u64::try_from(pace.upstream.as_millis()).context("too slow")?;
         let upstream_ms = Upstream::ALL.map(|upstream| (upstream, upstream_ms)).into();

@@ -7,7 +7,7 @@ async fn played(faults: Faults, count: i64) -> Vec<String> {
     let file = recording(&okx_frames(count, 10));
     let shutdown = CancellationToken::new();
     let config = Config {
-        port: 0,
+        listen: LOOPBACK,
         source: okx_source(&file, Speed::Times(1.0), 1),
         timing: Timing::default(),
         faults: BTreeMap::from([(Exchange::Okx, faults)]),

@@ -144,7 +144,7 @@ async fn a_speed_of_zero_is_refused() {
     let file = recording(&okx_frames(1, 1));
     for speed in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = Config {
-            port: 0,
+            listen: LOOPBACK,
             source: okx_source(&file, Speed::Times(speed), 0),
             timing: Timing::default(),
             faults: BTreeMap::new(),
@@ -158,7 +158,7 @@ async fn a_speed_of_zero_is_refused() {
 async fn an_invented_market_cannot_be_run_to_its_end() {
     for (speed, endless) in [(Speed::Max, true), (Speed::Times(0.0), false)] {
         let source = Source::Seed { seed: 1, storms: None, scenario: None, speed, wait_subscribers: 0 };
-        let config = Config { port: 0, source, timing: Timing::default(), faults: BTreeMap::new() };
+        let config = Config { listen: LOOPBACK, source, timing: Timing::default(), faults: BTreeMap::new() };
         let error = start(config, CancellationToken::new()).await.err().unwrap();
         assert_eq!(matches!(error, StartError::Endless), endless, "{error}");
     }

@@ -22,7 +22,7 @@ async fn at(scenario: Scenario, elapsed_ms: i64) -> (Simulator, CancellationToke
         play: Play::Seed { speed: 1.0, start_ms: START_MS, wait_subscribers: 0 },
     };
     let shutdown = CancellationToken::new();
-    let simulator = launch(0, prepared, Timing::default(), BTreeMap::new(), shutdown.clone()).await.unwrap();
+    let simulator = launch(LOOPBACK, prepared, Timing::default(), BTreeMap::new(), shutdown.clone()).await.unwrap();
     (simulator, shutdown)
 }
 
