@@ -18,7 +18,7 @@ cargo clippy --locked --workspace --all-targets -- --deny warnings
 step "docs"
 RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items
 step "scripts"
-for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+for script in scripts/*.sh scripts/*/*.sh .ci/run; do bash -n "$script"; done
 step "tests"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
