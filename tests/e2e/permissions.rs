@@ -129,6 +129,8 @@ async fn services_need_no_more_than_their_users_may() {
         ("TELEGRAM_CHAT_ID", CHAT.to_owned()),
         ("FORESHOCK_FEED_GRACE", "20s".to_owned()),
         ("FORESHOCK_OPERATOR_CHATS", CHAT.to_owned()),
+        // Else one liquidation before it may hold the cascade, and its chart with it.
+        ("ALERT_RATE_LIMIT_SECONDS", "0".to_owned()),
     ]);
     for venue in Exchange::ALL {
         let name = venue.as_str().to_uppercase();
