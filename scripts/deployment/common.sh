@@ -2,7 +2,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-project=foreshock
+# Another name keeps a second installation (a test) apart.
+project=${FORESHOCK_PROJECT:-foreshock}
 # Which image runs and which ran before it, and the secrets.
 state=${FORESHOCK_STATE:-.deployment}
 export FORESHOCK_SECRETS=${FORESHOCK_SECRETS:-$PWD/.secrets}
