@@ -1,4 +1,6 @@
-//! What a process answers over HTTP: whether it lives and is ready, its state, its metrics. Nothing can be changed there.
+//! What a process answers over HTTP: a page for people, whether it lives and is ready, its state, its metrics. Nothing can be changed there.
+
+mod page;
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +26,7 @@ use prometheus_client::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -81,6 +83,8 @@ struct Shown {
     faces: Vec<Face>,
     registry: Registry,
     checks: Mutex<BTreeMap<String, Check>>,
+    /// Places for pages that are shown.
+    listeners: Arc<Semaphore>,
 }
 
 /// Answers until `end`, unless it is configured off.
@@ -95,7 +99,8 @@ pub(super) async fn serve(
     let at = listener.local_addr().context("the HTTP socket has no address")?;
     let instance = context.settings.instance.clone();
     metrics::ours(&mut registry).register_collector(Box::new(Readiness(faces.clone())));
-    let shown = Arc::new(Shown { instance, heart, faces, registry, checks: Mutex::default() });
+    let listeners = Arc::new(Semaphore::new(page::LISTENERS_MAX));
+    let shown = Arc::new(Shown { instance, heart, faces, registry, checks: Mutex::default(), listeners });
     info!(url = %format_args!("http://{at}/"), "state, health and metrics are answered over HTTP");
     let app = router(Arc::clone(&shown));
     tokio::spawn(async move {
@@ -135,6 +140,8 @@ async fn listen(configured: Http, is_up: bool) -> anyhow::Result<Option<TcpListe
 
 fn router(shown: Arc<Shown>) -> Router {
     Router::new()
+        .route("/", get(page::page))
+        .route("/events", get(page::events))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/status", get(status))
@@ -176,6 +183,13 @@ impl Shown {
             "now": host_clock_ms(),
             "services": services,
         })
+    }
+
+    /// Returns what the page shows, as JSON. It changes with the second, so that an age on the page is one of now.
+    fn picture(&self) -> String {
+        let mut picture = self.status();
+        picture["checks"] = json!(self.look());
+        picture.to_string()
     }
 
     /// Looks at every check, keeping since when it is as it is.

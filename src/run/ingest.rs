@@ -2,6 +2,7 @@
 
 pub mod accounts;
 mod metrics;
+mod minutes;
 mod outlook;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::accounts::NatsAccounts;
+pub use self::minutes::Minute;
 use crate::{
     config::{self, Settings},
     run::host_clock_ms,
@@ -53,6 +55,8 @@ pub struct Status {
     /// that were in force at the last refusal or return.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlook: Option<String>,
+    /// Liquidations per minute and side, the minutes of the last hour that had one, oldest first.
+    pub minutes: Vec<Minute>,
 }
 
 /// One venue: what its socket does and what became of its events.
@@ -72,6 +76,7 @@ pub struct Watch {
     publishers: BTreeMap<Venue, Arc<PublisherMonitor>>,
     outlook: watch::Sender<Option<String>>,
     durations: metrics::Durations,
+    minutes: minutes::Minutes,
 }
 
 impl Watch {
@@ -83,6 +88,7 @@ impl Watch {
             publishers: publishers.collect(),
             outlook: watch::Sender::default(),
             durations: metrics::Durations::default(),
+            minutes: minutes::Minutes::default(),
         }
     }
 
@@ -93,7 +99,7 @@ impl Watch {
             let socket = sockets.remove(venue).unwrap_or_default();
             (venue.clone(), Feed { socket, market: publisher.stats() })
         });
-        Status { venues: venues.collect(), outlook: self.outlook.borrow().clone() }
+        Status { venues: venues.collect(), outlook: self.outlook.borrow().clone(), minutes: self.minutes.snapshot() }
     }
 }
 
@@ -116,7 +122,7 @@ pub async fn run(bus: Bus, settings: &Settings, watch: Watch, shutdown: Cancella
         };
         let publisher = VenuePublisher::new(bus.clone(), venue, config, monitor);
         // Ends when its venue does, so that nothing heard is left behind.
-        tasks.spawn(publish(publisher, heard, changes.clone(), watch.durations.clone()));
+        tasks.spawn(publish(publisher, heard, changes.clone(), watch.durations.clone(), watch.minutes.clone()));
     }
     drop(changes);
     let reason = {
@@ -178,6 +184,7 @@ async fn publish(
     mut heard: mpsc::Receiver<Observation>,
     changes: mpsc::Sender<FeedEvent>,
     durations: metrics::Durations,
+    minutes: minutes::Minutes,
 ) {
     let (events, observed) = mpsc::channel(1);
     let forward = async move {
@@ -187,6 +194,7 @@ async fn publish(
             {
                 let delay_ms = event.received_at.as_millis() - event.event_time.as_millis();
                 durations.observe(&event.venue, delay_ms);
+                minutes.add(event.received_at, event.liquidated, event.notional_usd);
             }
             if let MarketEvent::Feed(feed) = &event
                 && feed.state != FeedState::Alive

@@ -10,7 +10,7 @@ use crate::{
     support::{CHAT, Service, TOKEN, eventually, run},
 };
 
-const PATHS: [&str; 4] = ["/livez", "/readyz", "/status", "/metrics"];
+const PATHS: [&str; 6] = ["/", "/events", "/livez", "/readyz", "/status", "/metrics"];
 
 /// Where a service says that it answers.
 async fn address(service: &Service) -> String {
@@ -79,6 +79,8 @@ async fn services_say_that_they_live_are_ready_and_what_they_measured() {
                 let answer = Client::new().request(method, format!("http://{at}{path}")).send().await.unwrap();
                 assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
             }
+        }
+        for path in PATHS.into_iter().filter(|path| *path != "/events") {
             let body = get(at, path).await.1;
             assert!(!body.contains(TOKEN), "{path}: {body}");
         }
@@ -138,4 +140,59 @@ async fn services_say_that_they_live_are_ready_and_what_they_measured() {
     for at in [&ingest, &detect, &notify] {
         eventually("it is ready again", async || get(at, "/readyz").await.0 == StatusCode::OK).await;
     }
+}
+
+/// The next state a page is sent.
+async fn next_state(page: &mut reqwest::Response, read: &mut String) -> Value {
+    loop {
+        if let Some((event, rest)) = read.split_once("\n\n") {
+            let state = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
+            *read = rest.to_owned();
+            return state;
+        }
+        let chunk = page.chunk().await.unwrap().expect("the stream goes on");
+        read.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_loads_nothing_from_elsewhere_and_is_live() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Some(mut world) = World::start(BTreeMap::new()).await else { return };
+    world.env.insert("FORESHOCK_HTTP_LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+    let ingest = world.service("ingest", "a");
+    let at = address(&ingest).await;
+    let page = Client::new().get(format!("http://{at}/")).send().await.unwrap();
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    let page = page.text().await.unwrap();
+    assert!(page.contains("new EventSource(\"events\")") && !page.contains("innerHTML"));
+    for elsewhere in ["src=", "href=", "@import", "https://"] {
+        assert!(!page.contains(elsewhere), "{elsewhere}");
+    }
+
+    let open = async || Client::new().get(format!("http://{at}/events")).send().await.unwrap();
+    let mut first = open().await;
+    assert_eq!(first.headers()["content-type"], "text/event-stream");
+    let mut read = String::new();
+    let began = next_state(&mut first, &mut read).await;
+    assert_eq!((&began["instance"], &began["checks"]["ingest.nats"]["ok"]), (&"a".into(), &true.into()), "{began}");
+    let mut later = next_state(&mut first, &mut read).await;
+    assert!(later["now"].as_i64() > began["now"].as_i64());
+    while later["services"]["ingest"]["minutes"].as_array().unwrap().is_empty() {
+        later = next_state(&mut first, &mut read).await;
+    }
+    let minute = &later["services"]["ingest"]["minutes"][0];
+    assert!(minute["longs"].as_u64().unwrap() + minute["shorts"].as_u64().unwrap() > 0, "{minute}");
+
+    // Places are bounded, and given back by those who leave.
+    let mut pages = vec![first];
+    for _ in 1..32 {
+        let page = open().await;
+        assert_eq!(page.status(), StatusCode::OK);
+        pages.push(page);
+    }
+    assert_eq!(open().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(pages);
+    eventually("a place is free again", async || open().await.status() == StatusCode::OK).await;
 }

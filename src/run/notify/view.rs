@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use schemas::{
     alert::Priority,
-    delivery::{Decision, LedgerEvent, Outcome},
+    delivery::{Decision, Delivery, LedgerEvent, Outcome},
     id::Id,
 };
 use serde::Serialize;
@@ -55,6 +55,8 @@ pub struct Recent {
     pub summary: String,
     /// What was decided for most recipients.
     pub decision: String,
+    /// When the channel first accepted it, host clock, milliseconds since 1970 UTC.
+    pub sent_at: Option<i64>,
 }
 
 impl Status {
@@ -67,6 +69,11 @@ impl Status {
             LedgerEvent::Update(update) => return self.asked(&update.command),
             LedgerEvent::Feedback(_) => return,
         };
+        if let LedgerEvent::Delivery(Delivery { alert, at, outcome: Outcome::Sent { .. }, .. }) = event
+            && let Some(recent) = self.recent.iter_mut().rev().find(|recent| recent.alert == *alert)
+        {
+            recent.sent_at.get_or_insert(*at);
+        }
         match outcome {
             Outcome::Sent { .. } => self.sent += 1,
             Outcome::Edited { .. } => self.edited += 1,
@@ -102,6 +109,7 @@ impl Status {
             priority: decision.priority,
             summary: String::new(),
             decision: most.map_or_else(String::new, |(reason, _)| reason.clone()),
+            sent_at: None,
         });
     }
 
