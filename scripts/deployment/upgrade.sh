@@ -16,6 +16,8 @@ admin() { FORESHOCK_IMAGE=$1 compose run --rm --no-deps --quiet-pull --no-TTY ad
 last() { admin "$old" status --json | grep -o '"last":[0-9]*,"messages":[0-9]*,"stream":"MARKET"' | cut -d: -f2 | cut -d, -f1; }
 folded() { admin "$1" replay --stream --from-seq "$from" --to-seq "$to" --json | grep -o '"id":"[a-z2-7]*"' | sort; }
 
+# From here on rollback.sh knows where to go back to.
+echo "$old" >"$state/previous"
 from=$(last)
 echo "canary: the market goes on for $seconds s, from MARKET:$from"
 sleep "$seconds"
@@ -33,7 +35,6 @@ back() {
     FORESHOCK_IMAGE='' scripts/deployment/rollback.sh || true
     fail "$1 of $new is not ready; went back to $old"
 }
-echo "$old" >"$state/previous"
 echo "$new" >"$state/image"
 export FORESHOCK_IMAGE=$new
 compose up --no-deps topology
