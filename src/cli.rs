@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ingest::exchange::Exchange;
 use jiff::Timestamp;
 use schemas::{alert::Kind, name::Base};
+use url::Url;
 
 use crate::{
     config::{Flags, values},
@@ -119,6 +120,9 @@ pub enum Command {
     /// Look into the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Keep what an existing system is, and compare it later: may foreshock stay beside it?
+    #[command(subcommand)]
+    Validate(Validate),
     /// Measure detection and the way through the broker on this machine
     Bench,
 }
@@ -328,6 +332,70 @@ impl From<AlertKind> for Kind {
     }
 }
 
+/// Commands of `validate`.
+#[derive(Debug, Subcommand)]
+pub enum Validate {
+    /// Keep what the existing containers, networks and answers are
+    Capture {
+        /// What is looked at
+        #[command(flatten)]
+        existing: Existing,
+        /// File to keep it in
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Compare with what was kept: exits 1 when something of the existing system changed
+    Check {
+        /// What is looked at
+        #[command(flatten)]
+        existing: Existing,
+        /// File of `capture`
+        #[arg(long, value_name = "FILE")]
+        baseline: PathBuf,
+        /// Repeat it after each pause, such as 60s, until stopped
+        #[arg(long, value_name = "PAUSE", value_parser = pause)]
+        watch: Option<Duration>,
+    },
+    /// Decide whether foreshock may stay: a go or no-go for each condition, exits 1 on any no-go
+    System {
+        /// What is looked at
+        #[command(flatten)]
+        existing: Existing,
+        /// File of `capture`
+        #[arg(long, value_name = "FILE")]
+        baseline: PathBuf,
+        /// Where ingest answers HTTP
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9181")]
+        ingest: Url,
+        /// Where notify answers HTTP
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9183")]
+        notify: Url,
+        /// How long the rehearsal of a rollback took; not given when it failed
+        #[arg(long, value_name = "N")]
+        rollback_seconds: Option<u64>,
+    },
+}
+
+/// What of an existing system is looked at.
+#[derive(Debug, Args)]
+pub struct Existing {
+    /// Compose project of foreshock itself, which is left out
+    #[arg(long, value_name = "NAME", default_value = "foreshock")]
+    pub project: String,
+    /// Compose project of the existing system (default: everything on this host that is not foreshock's)
+    #[arg(long, value_name = "NAME")]
+    pub existing: Option<String>,
+    /// Where the existing market-data service answers; without it no answers are compared
+    #[arg(long, value_name = "URL")]
+    pub url: Option<Url>,
+    /// How often each of its endpoints is asked
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Also keep the bot's menu of commands: one reading call with TELEGRAM_BOT_TOKEN
+    #[arg(long)]
+    pub bot_commands: bool,
+}
+
 /// Commands of `topology`.
 #[derive(Debug, Subcommand)]
 pub enum Topology {
@@ -441,6 +509,10 @@ impl When {
             Self::Ago(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
         }
     }
+}
+
+fn pause(text: &str) -> Result<Duration, &'static str> {
+    values::duration(text).filter(|pause| !pause.is_zero()).ok_or("a duration such as `60s` is expected")
 }
 
 /// A fault of the simulated market: its name, which the simulator knows, and the venue that shows it.

@@ -54,6 +54,8 @@ pub struct Settings {
     pub instance: String,
     /// Folder of the private `nats-server`'s store; workers keep nothing there.
     pub state_dir: PathBuf,
+    /// How often ingest lets a canary go; nothing when it lets none. Default: every minute.
+    pub canary: Option<Duration>,
     /// The broker.
     pub nats: Nats,
     /// The exchanges.
@@ -205,12 +207,15 @@ pub enum Http {
 }
 
 /// Logs, which go to stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The least severe level written. Default: `INFO`.
     pub level: LogLevel,
     /// Form of a line. Default: unset, which is text on a terminal and JSON elsewhere.
     pub format: Option<LogFormat>,
+    /// Folder that also gets the lines of a service, as files of JSON lines by day, the last seven.
+    /// Default: none.
+    pub dir: Option<PathBuf>,
 }
 
 /// Severity of a line of the log.
@@ -268,6 +273,7 @@ impl Settings {
         let bases = reader.value(&keys::BASES, values::bases);
         let instance = reader.value_or(&keys::INSTANCE, &default_instance(environment), values::instance);
         let state_dir = reader.value_or(&keys::STATE_DIR, &default_state_dir(environment), values::non_empty);
+        let canary = reader.value(&keys::CANARY, values::canary);
         let nats = nats(&mut reader);
         let venues = venues(&mut reader);
         let open_interest = open_interest(&mut reader, &venues);
@@ -283,6 +289,7 @@ impl Settings {
         let log = Log {
             level: reader.value(&keys::LOG_LEVEL, values::log_level),
             format: reader.optional(&keys::LOG_FORMAT, values::log_format),
+            dir: reader.optional(&keys::LOG_DIR, values::non_empty),
         };
         let rules = rules::configured(sections, environment, &mut reader.problems);
         reader.refuse_unknown();
@@ -295,6 +302,7 @@ impl Settings {
             bases,
             instance,
             state_dir,
+            canary,
             nats,
             venues,
             open_interest,

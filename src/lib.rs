@@ -13,5 +13,6 @@ mod exit;
 mod history;
 mod logging;
 mod signal;
+mod validate;
 
 pub use exit::ExitCode;

@@ -2,6 +2,9 @@
 
 use std::io::{IsTerminal as _, Write};
 
+use anyhow::Context as _;
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+
 use jiff::{Timestamp, tz::TimeZone};
 use tracing_subscriber::{
     EnvFilter,
@@ -23,8 +26,15 @@ pub(crate) enum Sink {
     View,
 }
 
-/// Installs the process's subscriber; `writer` takes the lines.
-pub(crate) fn install<W>(log: Log, sink: Sink, writer: W)
+/// Files of a process that are kept in the configured folder, one a day (UTC); older ones go.
+pub(crate) const FILES: usize = 7;
+
+/// Installs the process's subscriber; `writer` takes the lines. Where a folder is configured, what runs for long also writes
+/// there, under the name of its `instance`.
+///
+/// # Errors
+/// When that folder cannot be written.
+pub(crate) fn install<W>(log: &Log, instance: &str, sink: Sink, writer: W) -> anyhow::Result<()>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -40,7 +50,21 @@ where
     let filter = EnvFilter::new(format!("{level},async_nats=off,hyper=warn,rustls=warn,tungstenite=warn,h2=warn"));
     let is_terminal = std::io::stderr().is_terminal();
     let format = log.format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json });
-    let registry = tracing_subscriber::registry().with(filter);
+    let dir = log.dir.as_ref().filter(|_| sink != Sink::Aside);
+    let files = dir.map(|dir| {
+        let files = RollingFileAppender::builder().rotation(Rotation::DAILY).max_log_files(FILES);
+        let files = files.filename_prefix(instance).filename_suffix("jsonl").build(dir);
+        files.with_context(|| format!("log files cannot be written to {}", dir.display()))
+    });
+    let files = files.transpose()?.map(|files| {
+        tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .with_target(false)
+            .with_writer(files)
+    });
+    let registry = tracing_subscriber::registry().with(filter).with(files);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     let installed = match (sink, format) {
         (Sink::View, _) => registry.with(layer.with_ansi(false).with_timer(TimeOfDay)).try_init(),
@@ -53,6 +77,7 @@ where
         // Only a second installation in one process can fail, which is harmless.
         let _ = writeln!(std::io::stderr(), "log lines go to the subscriber that is there already: {error}");
     }
+    Ok(())
 }
 
 /// Stamps a line with the time of day, UTC.

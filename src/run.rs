@@ -25,6 +25,7 @@ pub(crate) mod subscribers;
 mod table;
 mod topology;
 mod up;
+mod validate;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -78,7 +79,10 @@ pub fn main(cli: &Cli) -> ExitCode {
     }
     let view = up::View::for_command(&cli.command);
     let sink = sink(&cli.command, &view);
-    logging::install(settings.log, sink, view.log_writer());
+    if let Err(error) = logging::install(&settings.log, &settings.instance, sink, view.log_writer()) {
+        say(&format!("{error:#}"));
+        return ExitCode::Usage;
+    }
     // One TLS stack for NATS, WebSocket and HTTP; a second installation finds the first and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -116,6 +120,7 @@ const fn sink(command: &Command, view: &up::View) -> Sink {
         | Command::Status
         | Command::Health(_)
         | Command::Config(_)
+        | Command::Validate(_)
         | Command::Bench => Sink::Aside,
     }
 }
@@ -173,6 +178,7 @@ async fn dispatch(context: Context, command: &Command, view: up::View) -> anyhow
         Command::Status => status::status(&context).await?,
         Command::Health(options) => return status::health(&context, options).await,
         Command::Config(command) => config::run(&context, command)?,
+        Command::Validate(command) => return validate::run(&context, command).await,
         Command::Bench => bench::run(&context).await?,
     }
     Ok(ExitCode::Done)

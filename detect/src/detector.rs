@@ -190,8 +190,8 @@ impl Detector {
                 self.oi_warm.begin(feed.event_time, LOOK_BACK_MS);
                 self.handle_alive(position, feed);
             }
-            // Other states of a feed inform people.
-            MarketEvent::Feed(_) => {}
+            // Other states of a feed inform people; a canary is passed on by the worker.
+            MarketEvent::Feed(_) | MarketEvent::Canary(_) => {}
             MarketEvent::Rules(event) => self.handle_rules(position, event),
         }
     }

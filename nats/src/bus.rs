@@ -1,7 +1,10 @@
 //! The connection: made with patience, watched, and closed without losing what was handed to it.
 
 use std::{
+    error::Error,
     future::ready,
+    io,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -62,6 +65,14 @@ pub enum ConnectError {
         #[source]
         source: async_nats::ConnectError,
     },
+    /// The certificate of the authority cannot be read.
+    #[error("the certificate of NATS's authority in {} cannot be read (nats.ca, NATS_CA)", file.display())]
+    Authority {
+        /// Its file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Shutdown was asked for before NATS answered.
     #[error("stopped before NATS at {servers} answered")]
     Stopped {
@@ -83,8 +94,8 @@ impl Bus {
     /// Connects, waiting as long as NATS is away.
     ///
     /// # Errors
-    /// [`ConnectError::Refused`] for wrong credentials and [`ConnectError::Unusable`] for a configuration that cannot
-    /// work, both at once; [`ConnectError::Stopped`] when `shutdown` came first.
+    /// [`ConnectError::Refused`] for wrong credentials, [`ConnectError::Unusable`] and [`ConnectError::Authority`] for a
+    /// configuration that cannot work, all at once; [`ConnectError::Stopped`] when `shutdown` came first.
     pub async fn connect(config: Config, shutdown: &CancellationToken) -> Result<Self, ConnectError> {
         let link = Arc::new(Link::new(&config));
         let client = tokio::select! {
@@ -170,6 +181,10 @@ impl Bus {
 }
 
 async fn connect_patiently(config: &Config, link: &Arc<Link>) -> Result<Client, ConnectError> {
+    if let Some(file) = &config.ca {
+        // The client would say that something was not found, and not what.
+        std::fs::metadata(file).map_err(|source| ConnectError::Authority { file: file.clone(), source })?;
+    }
     // The client's own `retry_on_initial_connect` hides wrong credentials (nats.md 6.2), so the waiting is done here.
     loop {
         match options(config, Arc::clone(link)).connect(config.servers.addresses()).await {
@@ -177,6 +192,10 @@ async fn connect_patiently(config: &Config, link: &Arc<Link>) -> Result<Client, 
             Err(source) => match source.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                     return Err(ConnectError::Refused { servers: config.servers.to_string() });
+                }
+                // An authority that is not trusted, or another name: waiting makes it no better.
+                _ if is_of_tls(&source) => {
+                    return Err(ConnectError::Unusable { servers: config.servers.to_string(), source });
                 }
                 ConnectErrorKind::ServerParse | ConnectErrorKind::Tls => {
                     return Err(ConnectError::Unusable { servers: config.servers.to_string(), source });
@@ -189,6 +208,19 @@ async fn connect_patiently(config: &Config, link: &Arc<Link>) -> Result<Client, 
         }
         tokio::time::sleep(RECONNECT_DELAY_MAX).await;
     }
+}
+
+/// Returns whether a handshake failed; the client gives its reason as an error of input and output.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn options(config: &Config, link: Arc<Link>) -> ConnectOptions {
@@ -205,6 +237,11 @@ fn options(config: &Config, link: Arc<Link>) -> ConnectOptions {
             link.note(&event);
             ready(())
         });
+    // Beside the system's authorities.
+    let options = match &config.ca {
+        None => options,
+        Some(ca) => options.add_root_certificates(ca.clone()),
+    };
     match config.credentials.clone().or_else(|| config.servers.credentials()) {
         None => options,
         // An inbox of its own, so that no user may read another's answers (nats.md 4).

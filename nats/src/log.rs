@@ -1,23 +1,26 @@
 //! Storing facts: every publish is idempotent and waits for the server's acknowledgement.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use async_nats::{
     HeaderMap,
-    header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID},
+    header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID, NATS_MESSAGE_TTL},
     jetstream::{self, ErrorCode, context::PublishErrorKind, message::PublishMessage},
 };
 use bytes::Bytes;
 use schemas::{
     alert::Alert,
     delivery::Dead,
-    market::{MarketEvent, Rules},
+    market::{Canary, MarketEvent, Rules},
     position::{Evidence, MarketPosition, Sequence},
     subject::{HEADER_DETECTED_AT, HEADER_EVIDENCE, HEADER_POSITION, HEADER_SCHEMA, Stream},
     wire::{self, Encoded, Message, TooLarge},
 };
 
 use crate::bus::Bus;
+
+/// How long a canary lies in ALERTS: longer than the notifier may be away before anybody has been told otherwise.
+const CANARY_LIFE: Duration = Duration::from_secs(3600);
 
 /// Where a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,24 @@ impl Bus {
         }
     }
 
+    /// Stores a canary in ALERTS for an hour, unless it is there; `position` is its place in MARKET, which every message of
+    /// ALERTS names.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; repeating is always safe.
+    pub async fn publish_canary(&self, canary: &Canary, position: MarketPosition) -> Result<(), PublishError> {
+        let subject = self.names().canary_seen(canary.id);
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER_POSITION, position.to_string());
+        headers.insert(NATS_MESSAGE_TTL, CANARY_LIFE.as_secs().to_string());
+        expect_last(&mut headers, Expect::LastSubjectSequence(Sequence::new(0)));
+        let encoded = encode(&subject, &MarketEvent::Canary(canary.clone()))?;
+        match self.store(&subject, encoded, headers, Some(&canary.id.to_string())).await {
+            Ok(_) | Err(PublishError::WrongLastSequence { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Parks something in DEAD, once per place it was found in.
     ///
     /// # Errors
@@ -188,6 +209,7 @@ impl Bus {
             MarketEvent::OpenInterest(event) => self.names().open_interest(&event.venue, &event.base),
             MarketEvent::Feed(event) => self.names().feed(&event.venue),
             MarketEvent::Rules(_) => self.names().rules(),
+            MarketEvent::Canary(_) => self.names().canary(),
         }
     }
 }

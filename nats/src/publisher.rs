@@ -13,7 +13,7 @@ use std::{
 
 use async_nats::HeaderMap;
 use futures_util::{FutureExt, future::BoxFuture};
-use schemas::{market::MarketEvent, name::Venue};
+use schemas::{market::MarketEvent, name::Venue, time::EventTime};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -200,6 +200,8 @@ impl VenuePublisher {
             MarketEvent::Liquidation(event) => event.event_time,
             MarketEvent::OpenInterest(event) => event.event_time,
             MarketEvent::Feed(event) => event.event_time,
+            // A host's clock: it only says how old the canary is.
+            MarketEvent::Canary(event) => EventTime::from_millis(event.received_at.as_millis()),
             // Rules come from detect or the command line, never from a venue.
             MarketEvent::Rules(_) => return self.monitor.count_refused(),
         };

@@ -182,7 +182,7 @@ impl Bus {
         looked_up(&name, handle.direct_get(sequence.get()).await)
     }
 
-    /// Returns the last message on a subject.
+    /// Returns the last message on a subject, or on any that a filter with wildcards fits.
     ///
     /// # Errors
     /// See [`ReadError`].

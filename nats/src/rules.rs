@@ -137,7 +137,9 @@ impl Bus {
 fn rules_of(stream: Stream, record: &Record) -> Result<Option<Rules>, RulesError> {
     match wire::decode::<MarketEvent>(&record.payload) {
         Ok(MarketEvent::Rules(rules)) => Ok(Some(rules)),
-        Ok(MarketEvent::Liquidation(_) | MarketEvent::OpenInterest(_) | MarketEvent::Feed(_)) => Ok(None),
+        Ok(
+            MarketEvent::Liquidation(_) | MarketEvent::OpenInterest(_) | MarketEvent::Feed(_) | MarketEvent::Canary(_),
+        ) => Ok(None),
         Err(source) => Err(RulesError::Undecodable { stream: stream.as_str(), sequence: record.sequence, source }),
     }
 }

@@ -167,7 +167,7 @@ impl Decider {
         // Rendered once: there may be ten thousand recipients.
         let text = match self.policy.channel {
             Channel::Telegram => message.html(),
-            Channel::Terminal => message.plain(),
+            Channel::Terminal | Channel::Null => message.plain(),
         };
         let mut round = Round { alert, at: now.as_millis(), text, events: Vec::new(), except: BTreeSet::new() };
         let mut recipients: BTreeMap<String, u32> = BTreeMap::new();

@@ -102,7 +102,7 @@ impl Notice {
         let note = |recipient: &Recipient| {
             let (channel, name) = (recipient.channel().as_str(), recipient.name());
             let text = match recipient.channel() {
-                recipient::Channel::Terminal => self.message.plain(),
+                recipient::Channel::Terminal | recipient::Channel::Null => self.message.plain(),
                 recipient::Channel::Telegram => self.message.html(),
             };
             LedgerEvent::Note(Note {

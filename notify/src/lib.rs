@@ -10,6 +10,7 @@
 //! A crash anywhere repeats work: both state machines are folds of DELIVERIES.
 
 pub mod buttons;
+pub mod canary;
 pub mod caps;
 pub mod commands;
 pub mod decide;

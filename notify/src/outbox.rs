@@ -337,7 +337,7 @@ impl Outbox {
         queue.note(place.0, at);
         match recipient {
             Recipient::Telegram(_) => self.overall.note(at),
-            Recipient::Terminal => {}
+            Recipient::Terminal | Recipient::Null => {}
         }
         let Some(pending) = queue.pending.get_mut(&place) else { return };
         pending.attempts = number;
@@ -358,7 +358,9 @@ impl Outbox {
         let topic = intent.note().map(|note| &note.topic);
         let (forum, asked) = match topic {
             Some(Topic::Answer { reply_to, forum, .. }) => (*forum, reply_to.map(MessageId)),
-            Some(Topic::Digest { .. } | Topic::Picture { .. } | Topic::Notice { .. }) | None => (queue.topic, None),
+            Some(Topic::Digest { .. } | Topic::Picture { .. } | Topic::Notice { .. } | Topic::Canary { .. }) | None => {
+                (queue.topic, None)
+            }
         };
         let forum = forum.filter(|_| !pending.topic_gone);
         let what = match topic {
@@ -366,13 +368,15 @@ impl Outbox {
                 let of = queue.threads.iter().find(|(_, thread)| thread.alert == *alert).map(|(id, _)| *id);
                 What::Picture { alert: *alert, reply_to: queue.first_of(of), forum }
             }
-            Some(Topic::Digest { .. } | Topic::Answer { .. } | Topic::Notice { .. }) | None => What::Message {
-                text: pending.text(to),
-                reply_to: asked.or_else(|| queue.first_of(intent.replies_to())),
-                forum,
-                silent: matches!(topic, Some(Topic::Digest { .. })),
-                buttons: intent.buttons().filter(|_| has_buttons),
-            },
+            Some(Topic::Digest { .. } | Topic::Answer { .. } | Topic::Notice { .. } | Topic::Canary { .. }) | None => {
+                What::Message {
+                    text: pending.text(to),
+                    reply_to: asked.or_else(|| queue.first_of(intent.replies_to())),
+                    forum,
+                    silent: matches!(topic, Some(Topic::Digest { .. })),
+                    buttons: intent.buttons().filter(|_| has_buttons),
+                }
+            }
         };
         Call { to: to.clone(), id: intent.id(), number, what }
     }
@@ -504,7 +508,7 @@ impl Outbox {
         let overall = self.overall.opens(now).max(self.rest.ends(now));
         let edits = self.edits.opens(now).max(overall);
         move |lane| match lane {
-            Lane::Terminal => now,
+            Lane::Unlimited => now,
             Lane::Messages => overall,
             Lane::Edits => edits,
         }

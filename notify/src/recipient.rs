@@ -60,14 +60,17 @@ pub enum Channel {
     Terminal,
     /// Telegram's Bot API.
     Telegram,
+    /// Nobody: where canaries end.
+    Null,
 }
 
 impl Channel {
-    /// Returns the name in the ledger: `telegram` or `terminal`.
+    /// Returns the name in the ledger: `telegram`, `terminal` or `null`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Terminal => "terminal",
             Self::Telegram => "telegram",
+            Self::Null => "null",
         }
     }
 }
@@ -79,6 +82,8 @@ pub enum Recipient {
     Terminal,
     /// A chat.
     Telegram(ChatId),
+    /// Nobody: where canaries end.
+    Null,
 }
 
 impl Recipient {
@@ -86,6 +91,7 @@ impl Recipient {
     pub fn from_ledger(channel: &str, recipient: &str) -> Option<Self> {
         match (channel, recipient) {
             ("terminal", "local") => Some(Self::Terminal),
+            ("null", "canary") => Some(Self::Null),
             ("telegram", chat) => chat.parse().ok().map(Self::Telegram),
             _ => None,
         }
@@ -101,6 +107,7 @@ impl Recipient {
         match self {
             Self::Terminal => Channel::Terminal,
             Self::Telegram(_) => Channel::Telegram,
+            Self::Null => Channel::Null,
         }
     }
 
@@ -109,6 +116,7 @@ impl Recipient {
         match self {
             Self::Terminal => "local",
             Self::Telegram(chat) => chat.as_str(),
+            Self::Null => "canary",
         }
     }
 }
@@ -130,7 +138,7 @@ mod tests {
 
     #[test]
     fn recipients_are_read_back_from_the_ledger() {
-        for recipient in [Recipient::Terminal, Recipient::Telegram(ChatId::from_number(-42))] {
+        for recipient in [Recipient::Terminal, Recipient::Null, Recipient::Telegram(ChatId::from_number(-42))] {
             assert_eq!(Recipient::from_ledger(recipient.channel().as_str(), recipient.name()), Some(recipient));
         }
         assert_eq!(Recipient::from_ledger("pigeon", "coop"), None);

@@ -9,6 +9,7 @@ use std::{net::IpAddr, time::Duration};
 use reqwest::{Client, RequestBuilder, Response, header, redirect};
 use schemas::secret::Secret;
 use serde::Serialize;
+use serde_json::{Value, json};
 use url::{Host, Url};
 
 use answer::Answer;
@@ -261,6 +262,17 @@ impl Telegram {
         let answer = call(request, ANSWER_BYTES_MAX).await?;
         Ok((answer.message_id()?, answer.file_id()))
     }
+}
+
+/// Returns the commands that the bot shows in its menu, as Telegram tells them. It changes nothing.
+///
+/// # Errors
+/// [`SendError`]; without a client that can be made, [`Failure::NotSent`].
+pub async fn menu(config: &Config) -> Result<Value, SendError> {
+    let not_sent = |_: ConfigError| SendError::of(Failure::NotSent);
+    let url = method_url(config, "getMyCommands").map_err(not_sent)?;
+    let request = client(CALL_TIMEOUT).map_err(not_sent)?.post(url).json(&json!({}));
+    Ok(call(request, ANSWER_BYTES_MAX).await?.into_result())
 }
 
 fn client(timeout: Duration) -> Result<Client, ConfigError> {

@@ -98,7 +98,7 @@ impl Text {
     /// Returns the text an intent holds for this recipient.
     pub(crate) const fn stored(recipient: &Recipient, text: String) -> Self {
         match recipient {
-            Recipient::Terminal => Self::Plain(text),
+            Recipient::Terminal | Recipient::Null => Self::Plain(text),
             Recipient::Telegram(_) => Self::Html(text),
         }
     }

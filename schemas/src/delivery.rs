@@ -8,7 +8,7 @@ use crate::{
     alert::{Kind, Priority},
     id::Id,
     name::Base,
-    time::EventTime,
+    time::{EventTime, ReceivedAt},
 };
 
 /// Version of ledger events written by this code.
@@ -216,6 +216,11 @@ pub enum Topic {
         /// The forum topic it was written in.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         forum: Option<i64>,
+    },
+    /// A canary on its last stretch, to nobody.
+    Canary {
+        /// When an ingest let it go, host clock, milliseconds since 1970 UTC.
+        received_at: ReceivedAt,
     },
     /// News of foreshock's own state, for its operators.
     Notice {

@@ -12,7 +12,7 @@ use crate::{
     amount::{Price, Quantity, Ratio, Usd},
     delivery::{Dead, Decision, Delivery, Feedback, Note, Update},
     id::Id,
-    market::{Feed, Liquidation, OpenInterest, Rules},
+    market::{Canary, Feed, Liquidation, OpenInterest, Rules},
     subscriber::Subscriber,
 };
 
@@ -79,12 +79,13 @@ fn never_null(schema: &mut Value) {
     }
 }
 
-fn schemas() -> [(&'static str, Value); 12] {
+fn schemas() -> [(&'static str, Value); 13] {
     [
         ("liquidation", schema_of::<Liquidation>("liquidation")),
         ("open_interest", schema_of::<OpenInterest>("open_interest")),
         ("feed", schema_of::<Feed>("feed")),
         ("rules", schema_of::<Rules>("rules")),
+        ("canary", schema_of::<Canary>("canary")),
         ("alert", schema_of::<Alert>("alert")),
         ("decision", schema_of::<Decision>("decision")),
         ("delivery", schema_of::<Delivery>("delivery")),

@@ -25,6 +25,8 @@ pub enum MarketEvent {
     Feed(Feed),
     /// A version of the rules, in force from its position on.
     Rules(Rules),
+    /// A sign that goes the whole way to the delivery and tells nobody anything.
+    Canary(Canary),
 }
 
 impl MarketEvent {
@@ -35,6 +37,7 @@ impl MarketEvent {
             Self::OpenInterest(event) => event.id,
             Self::Feed(event) => event.id,
             Self::Rules(event) => event.id,
+            Self::Canary(event) => event.id,
         }
     }
 }
@@ -321,5 +324,25 @@ impl Rules {
     pub fn new(version: u64, origin: Origin, text: String) -> Self {
         let id = Id::of("rules", &[&version.to_string(), &text]);
         Self { v: VERSION, id, version, origin, text }
+    }
+}
+
+/// A sign of life that takes the way of every event, through MARKET, detection, ALERTS and DELIVERIES to a sink that is nobody, so
+/// that the way is measured while the market is quiet. Detection does not depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Canary {
+    /// Schema version.
+    pub v: u16,
+    /// Id of the fact: the moment at which it was due, so that several ingests make one.
+    pub id: Id,
+    /// When an ingest let it go, this host's clock.
+    pub received_at: ReceivedAt,
+}
+
+impl Canary {
+    /// Returns the canary that was due at `due`, milliseconds since 1970 UTC by this host's clock, and let go at `received_at`.
+    pub fn new(due: i64, received_at: ReceivedAt) -> Self {
+        Self { v: VERSION, id: Id::of("canary", &[&due.to_string()]), received_at }
     }
 }

@@ -125,9 +125,11 @@ impl Names {
     /// Returns the subjects a stream stores.
     pub fn stream_subjects(&self, stream: Stream) -> Vec<String> {
         let subjects: &[&str] = match stream {
-            Stream::Market => &["market.liquidation.*.*", "market.oi.*.*", "market.feed.*", "market.rules"],
+            Stream::Market => {
+                &["market.liquidation.*.*", "market.oi.*.*", "market.feed.*", "market.rules", "market.canary"]
+            }
             Stream::Rules => &["rules.*"],
-            Stream::Alerts => &["alert.*.*.*"],
+            Stream::Alerts => &["alert.*.*.*", "canary.*"],
             Stream::Deliveries => &["delivery.*.*", "decision.*"],
             Stream::Subscribers => &["subscriber.*.*"],
             Stream::Dead => &["dead.*.*"],
@@ -163,6 +165,26 @@ impl Names {
     /// Returns the subject of the rules in MARKET.
     pub fn rules(&self) -> String {
         self.subject("market.rules")
+    }
+
+    /// Returns the subject of canaries in MARKET.
+    pub fn canary(&self) -> String {
+        self.subject("market.canary")
+    }
+
+    /// Returns the subject of one canary in ALERTS. It is none of `alert.>`, which other programs listen to.
+    pub fn canary_seen(&self, id: Id) -> String {
+        self.subject(&format!("canary.{id}"))
+    }
+
+    /// Returns whether a subject of ALERTS is a canary's.
+    pub fn is_canary(&self, subject: &str) -> bool {
+        subject.starts_with(&self.subject("canary."))
+    }
+
+    /// Returns the filter for every alert.
+    pub fn alerts(&self) -> String {
+        self.subject("alert.*.*.*")
     }
 
     /// Returns the subject of one version in RULES.

@@ -28,6 +28,7 @@ impl Message for MarketEvent {
         match self {
             Self::Liquidation(_) => "liquidation",
             Self::OpenInterest(_) => "open_interest",
+            Self::Canary(_) => "canary",
             Self::Feed(_) => "feed",
             Self::Rules(_) => "rules",
         }

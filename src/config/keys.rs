@@ -84,6 +84,8 @@ pub(crate) const BASES: Key =
         .default("BTC,ETH,SOL");
 pub(crate) const INSTANCE: Key =
     Key::new(Kind::Value, "instance", "FORESHOCK_INSTANCE", "1 to 64 characters of [A-Za-z0-9._-]");
+pub(crate) const CANARY: Key =
+    Key::new(Kind::Value, "canary", "FORESHOCK_CANARY", "a duration of 1s to 1h such as 60s, or off").default("60s");
 pub(crate) const STATE_DIR: Key =
     Key::new(Kind::Value, "state_dir", "FORESHOCK_STATE_DIR", "a path").flag("--state-dir");
 
@@ -175,12 +177,15 @@ pub(crate) const LOG_LEVEL: Key =
 pub(crate) const LOG_FORMAT: Key =
     Key::new(Kind::Value, "log.format", "FORESHOCK_LOG_FORMAT", "text or json").flag("--log-format");
 
+pub(crate) const LOG_DIR: Key = Key::new(Kind::Value, "log.dir", "FORESHOCK_LOG_DIR", "a path");
+
 /// Every key, in the order they are shown.
-pub(crate) const ALL: [&Key; 33] = [
+pub(crate) const ALL: [&Key; 35] = [
     &MARKET,
     &BASES,
     &INSTANCE,
     &STATE_DIR,
+    &CANARY,
     &NATS_URL,
     &NATS_USER,
     &NATS_PASSWORD,
@@ -210,6 +215,7 @@ pub(crate) const ALL: [&Key; 33] = [
     &HTTP_LISTEN,
     &LOG_LEVEL,
     &LOG_FORMAT,
+    &LOG_DIR,
 ];
 
 /// Section of the file with rules for liquidations.

@@ -71,7 +71,7 @@ fn every_mistake_is_told_at_once_with_its_name_its_value_and_what_is_valid() {
         r#"log.format is "true": text or json is expected"#,
         r#"LIQUIDATION_THRESHOLD_BTC is "lots": a number above 0 is expected"#,
         "[oi.BTC] change_pct is 0: a number above 0 and up to 10000 is expected",
-        "typo is unknown: valid are market, bases, instance, state_dir, nats, venues, oi, telegram, notify, http, log, liq",
+        "typo is unknown: valid are market, bases, instance, state_dir, canary, nats, venues, oi, telegram, notify, http, log, liq",
         "venues.ftx is unknown: valid are enabled, binance, bybit, okx",
         "FORESHOCK_TYPO is unknown: valid are FORESHOCK_MARKET, FORESHOCK_BASES,",
     ];

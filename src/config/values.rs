@@ -16,6 +16,9 @@ const INSTANCE_CHARS_MAX: usize = 64;
 /// to what would hide an outage. Others are refused.
 const FEED_GRACE: RangeInclusive<Duration> = Duration::from_secs(20)..=Duration::from_secs(60 * 60);
 
+/// How often a canary may go.
+const CANARY_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
+
 pub(super) fn market(text: &str) -> Option<Market> {
     match text.to_ascii_lowercase().as_str() {
         "live" => Some(Market::Live),
@@ -178,6 +181,14 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 pub(super) fn rate_limit(text: &str) -> Option<Duration> {
     let limit = text.parse().ok().map(Duration::from_secs).or_else(|| duration(text))?;
     (limit <= RATE_LIMIT_MAX).then_some(limit)
+}
+
+/// Reads how often a canary goes; nothing for `off`.
+pub(super) fn canary(text: &str) -> Option<Option<Duration>> {
+    if text.eq_ignore_ascii_case("off") {
+        return Some(None);
+    }
+    duration(text).filter(|every| CANARY_INTERVAL.contains(every)).map(Some)
 }
 
 pub(super) fn feed_grace(text: &str) -> Option<Duration> {

@@ -199,7 +199,7 @@ async fn throughput(bus: &Bus, status: &mut watch::Receiver<worker::Status>) -> 
 /// Microseconds from handing over an event to the server's time of its alert; broker and program share a clock here.
 async fn latency(bus: &Bus) -> anyhow::Result<Histogram<u64>> {
     let end = bus.stream_state(Stream::Alerts).await?.last;
-    let mut alerts = Cursor::open(bus, Stream::Alerts, end.next(), None).await?;
+    let mut alerts = Cursor::open(bus, Stream::Alerts, end.next(), Some(bus.names().alerts())).await?;
     let events = publisher(bus);
     let mut pace = tokio::time::interval(Duration::from_secs(1) / LATENCY_RATE);
     let mut handed: BTreeMap<Id, i128> = BTreeMap::new();

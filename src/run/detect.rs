@@ -22,7 +22,7 @@ use schemas::{
     alert::Alert,
     amount::Usd,
     id::Id,
-    market::MarketEvent,
+    market::{Canary, MarketEvent},
     position::{Created, MarketPosition, Sequence},
     subject::Stream,
     wire,
@@ -39,6 +39,9 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What people see of a worker is brought up to date at most this often.
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A canary older than an alert's time to live (design 5) says nothing any more.
+const CANARY_AGE_MS_MAX: i64 = 120_000;
 
 /// What people see of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -165,11 +168,12 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Handles one message of MARKET; returns when everything it gave out is stored.
     async fn handle(&mut self, record: &Record) {
-        match wire::decode::<MarketEvent>(&record.payload) {
-            Ok(event) => self.detector.handle_event(record.sequence, &event),
+        let event = wire::decode::<MarketEvent>(&record.payload);
+        match &event {
+            Ok(event) => self.detector.handle_event(record.sequence, event),
             Err(problem) => {
                 self.status.dead += 1;
-                park(self.bus, Stream::Market, record, &problem).await;
+                park(self.bus, Stream::Market, record, problem).await;
             }
         }
         while let Some(output) = self.detector.poll_output() {
@@ -180,6 +184,9 @@ impl Worker<'_> {
                     error!(%position, version, %error, "rules cannot be read; the version before stays in force");
                 }
             }
+        }
+        if let Ok(MarketEvent::Canary(canary)) = event {
+            self.pass_on(record.sequence, &canary).await;
         }
         self.last = Some((record.sequence, record.headers.message_id().and_then(|id| id.parse().ok())));
         self.status.position = record.sequence.get();
@@ -210,6 +217,22 @@ impl Worker<'_> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Lets a canary fly on, once everything before it is stored. An old one would measure how long this worker was away.
+    async fn pass_on(&self, sequence: Sequence, canary: &Canary) {
+        let age_ms = host_clock_ms() - canary.received_at.as_millis();
+        if sequence < self.skip_before || age_ms > CANARY_AGE_MS_MAX {
+            return;
+        }
+        let position = MarketPosition { created: self.created, sequence };
+        while let Err(problem) = self.bus.publish_canary(canary, position).await {
+            warn!(id = %canary.id, error = %problem, "canary not passed on");
+            if !problem.is_retryable() {
+                return;
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 

@@ -129,7 +129,7 @@ async fn find(bus: &Bus, typed: &str) -> anyhow::Result<Id> {
         bail!("`{}` is no id of an alert; at least its first {PREFIX_MIN} letters are needed", typed.escape_debug());
     }
     let mut found = BTreeSet::new();
-    let mut cursor = Cursor::open(bus, Stream::Alerts, Sequence::new(1), None).await?;
+    let mut cursor = Cursor::open(bus, Stream::Alerts, Sequence::new(1), Some(bus.names().alerts())).await?;
     while let Some(record) = cursor.next_pending().await? {
         let id = record.subject.rsplit('.').next().unwrap_or_default();
         if id.starts_with(&typed) {

@@ -101,7 +101,8 @@ async fn fold(bus: &Bus, model: &mut Model, since: Option<i64>) -> anyhow::Resul
             (None, Some(since)) => bus.first_stored_at(stream, since.saturating_sub(AHEAD_MS).max(0)).await?,
             (None, None) => Sequence::new(1),
         };
-        let mut cursor = Cursor::open(bus, stream, from, None).await?;
+        let mut cursor =
+            Cursor::open(bus, stream, from, (stream == Stream::Alerts).then(|| bus.names().alerts())).await?;
         let mut batch = Vec::new();
         loop {
             let record = cursor.next_pending().await?;

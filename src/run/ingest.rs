@@ -1,6 +1,7 @@
 //! `foreshock ingest`: hears the venues and stores what they say in MARKET.
 
 pub mod accounts;
+mod canary;
 mod metrics;
 mod minutes;
 mod outlook;
@@ -136,6 +137,11 @@ pub async fn run(bus: Bus, settings: &Settings, watch: Watch, shutdown: Cancella
     let direct = settings.venues.enabled().len();
     // Ends with the publishers.
     tasks.spawn(outlook::tell(bus.clone(), settings.clone(), direct, changed, reason, watch.outlook));
+    if let (Some(every), Some((_, venue)), config::Market::Live) =
+        (settings.canary, outputs.first_key_value(), settings.market)
+    {
+        tasks.spawn(canary::fly(every, venue.clone(), shutdown.clone()));
+    }
     // A name of this process alone: the holder of its turns.
     let holder = format!("{}-{}-{}", settings.instance, std::process::id(), host_clock_ms());
     let (accounts, keeper) = NatsAccounts::new(bus, holder, settings.market);

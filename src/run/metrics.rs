@@ -20,6 +20,9 @@ const SECONDS: [f64; 15] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 /// Bytes of a page of memory on every machine this is built for (x86_64 and aarch64 as Debian has them).
 const PAGE_BYTES: f64 = 4096.0;
 
+/// A limit of memory as large as this, in bytes, is none: the first version of control groups has no other way to say so.
+const NO_LIMIT_BYTES: f64 = 1e15;
+
 /// Returns an empty histogram of durations in seconds.
 pub(super) fn seconds() -> Histogram {
     Histogram::new(SECONDS)
@@ -102,8 +105,37 @@ impl Collector for Process {
         page.gauge("process_start_time_seconds", "When the process began, host clock", [([], Some(self.started_s))])?;
         let resident = "Memory the process holds, pages of its file included";
         page.gauge("process_resident_memory_bytes", resident, [([], resident_bytes())])?;
-        page.gauge("process_open_fds", "Files and sockets the process holds", [([], open_files())])
+        page.gauge("process_open_fds", "Files and sockets the process holds", [([], open_files())])?;
+        let (held, limit) = container_memory();
+        page.gauge("foreshock_memory_bytes", "Memory that counts against the container's limit", [([], held)])?;
+        page.gauge("foreshock_memory_limit_bytes", "The container's limit of memory", [([], limit)])
     }
+}
+
+/// Returns what the kernel counts against the limit of this control group, and the limit; nothing where there is none. Pages of
+/// files that nobody used lately are given back before the limit hurts, so they are left out, as `docker stats` does.
+fn container_memory() -> (Option<f64>, Option<f64>) {
+    // The second version of control groups, then the first.
+    const FILES: [[&str; 3]; 2] = [
+        ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"],
+        [
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+            "/sys/fs/cgroup/memory/memory.stat",
+        ],
+    ];
+    let read = |[limit, held, stat]: [&str; 3]| {
+        let number = |file| fs::read_to_string(file).ok()?.trim().parse::<f64>().ok();
+        let limit = number(limit).filter(|limit| *limit < NO_LIMIT_BYTES)?;
+        let stat = fs::read_to_string(stat).ok()?;
+        let unused = stat.lines().find_map(|line| {
+            let (name, bytes) = line.split_once(' ')?;
+            // Of the group and those below it, where the first version tells both.
+            ["inactive_file", "total_inactive_file"].contains(&name).then(|| bytes.parse::<f64>().ok())?
+        });
+        Some((number(held)? - unused.unwrap_or(0.0), limit))
+    };
+    FILES.into_iter().find_map(read).unzip()
 }
 
 /// Returns nothing where there is no /proc.

@@ -155,6 +155,10 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/market-data/health", get(health))
         .route("/market-data/multi_oi", post(multi_oi))
         .route("/market-data/combined_price", post(combined_price))
+        .route("/market-data/comprehensive_analysis", post(comprehensive_analysis))
+        .route("/market-data/volume_spike", post(volume_spike))
+        .route("/market-data/cvd", post(cvd))
+        .route("/market-data/market_profile", post(market_profile))
 }
 
 /// Says nothing about the upstream venues.
@@ -198,10 +202,34 @@ async fn multi_oi(State(shared): State<Arc<Shared>>, body: String) -> Response {
     }
 }
 
+/// What an endpoint answers about an asset.
+type Answer = fn(&Shared, usize) -> Value;
+
 async fn combined_price(State(shared): State<Arc<Shared>>, body: String) -> Response {
-    let behaviour = shared.market_data.called("combined_price");
+    about_symbol(&shared, "combined_price", &body, answer::combined_price).await
+}
+
+async fn comprehensive_analysis(State(shared): State<Arc<Shared>>, body: String) -> Response {
+    about_symbol(&shared, "comprehensive_analysis", &body, answer::comprehensive_analysis).await
+}
+
+async fn volume_spike(State(shared): State<Arc<Shared>>, body: String) -> Response {
+    about_symbol(&shared, "volume_spike", &body, answer::volume_spike).await
+}
+
+async fn cvd(State(shared): State<Arc<Shared>>, body: String) -> Response {
+    about_symbol(&shared, "cvd", &body, answer::cvd).await
+}
+
+async fn market_profile(State(shared): State<Arc<Shared>>, body: String) -> Response {
+    about_symbol(&shared, "market_profile", &body, answer::market_profile).await
+}
+
+/// Answers a call that names a `symbol`, after one upstream request.
+async fn about_symbol(shared: &Shared, endpoint: &str, body: &str, answer: Answer) -> Response {
+    let behaviour = shared.market_data.called(endpoint);
     sleep(Duration::from_millis(behaviour.delay_ms)).await;
-    let Ok(body) = serde_json::from_str::<Value>(&body) else { return crashed() };
+    let Ok(body) = serde_json::from_str::<Value>(body) else { return crashed() };
     if behaviour.crash {
         return crashed();
     }
@@ -210,7 +238,7 @@ async fn combined_price(State(shared): State<Arc<Shared>>, body: String) -> Resp
     // Here symbols look like `BTC-USDT`.
     let asset = ASSETS.iter().position(|asset| symbol.split(['-', '/']).next() == Some(asset.base));
     match asset.filter(|_| !behaviour.failed.contains(&Upstream::Binance)) {
-        Some(asset) => Json(answer::combined_price(&shared, asset)).into_response(),
+        Some(asset) => Json(json!({"success": true, "data": answer(shared, asset)})).into_response(),
         None => Json(json!({"success": false, "error": format!("no price of {symbol}")})).into_response(),
     }
 }

@@ -511,7 +511,9 @@ async fn a_replay_of_the_stream_is_what_lies_in_alerts() {
 fn liquidation(event: &MarketEvent) -> &Liquidation {
     match event {
         MarketEvent::Liquidation(event) => event,
-        MarketEvent::OpenInterest(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) => panic!("{event:?}"),
+        MarketEvent::OpenInterest(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) | MarketEvent::Canary(_) => {
+            panic!("{event:?}")
+        }
     }
 }
 

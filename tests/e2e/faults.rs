@@ -46,10 +46,10 @@ pub(crate) struct World {
     pub(crate) nats: Nats,
     pub(crate) simulator: Simulator,
     pub(crate) control: Control,
-    bus: Bus,
+    pub(crate) bus: Bus,
     /// What every service is told.
     pub(crate) env: BTreeMap<String, String>,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl World {
@@ -115,7 +115,8 @@ impl World {
             MarketEvent::Feed(_)
             | MarketEvent::Liquidation(_)
             | MarketEvent::OpenInterest(_)
-            | MarketEvent::Rules(_) => None,
+            | MarketEvent::Rules(_)
+            | MarketEvent::Canary(_) => None,
         };
         let feeds = self.market().await.into_iter().filter_map(of_venue);
         feeds.filter(|feed| (feed.state == FeedState::Alive) == alive).collect()
@@ -146,7 +147,8 @@ impl World {
                 MarketEvent::Liquidation(_)
                 | MarketEvent::Feed(_)
                 | MarketEvent::OpenInterest(_)
-                | MarketEvent::Rules(_) => None,
+                | MarketEvent::Rules(_)
+                | MarketEvent::Canary(_) => None,
             };
             self.market().await.iter().filter_map(of_venue).max()
         };

@@ -7,23 +7,10 @@ use serde_json::Value;
 
 use crate::{
     faults::World,
-    support::{CHAT, Service, TOKEN, eventually, run},
+    support::{CHAT, TOKEN, address, eventually, run},
 };
 
 const PATHS: [&str; 6] = ["/", "/events", "/livez", "/readyz", "/status", "/metrics"];
-
-/// Where a service says that it answers.
-async fn address(service: &Service) -> String {
-    let said = || {
-        let log = service.log();
-        let line = log.lines().find(|line| line.contains("answered over HTTP"))?;
-        let line: Value = serde_json::from_str(line).unwrap();
-        let url = line["url"].as_str().unwrap().strip_prefix("http://")?.strip_suffix('/')?;
-        Some(url.to_owned())
-    };
-    eventually("it says where HTTP is answered", async || said().is_some()).await;
-    said().unwrap()
-}
 
 async fn get(at: &str, path: &str) -> (StatusCode, String) {
     let answer = Client::new().get(format!("http://{at}{path}")).send().await.unwrap();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod accounts;
+mod canary;
 mod chaos;
 mod commands;
 mod conversation;
@@ -19,5 +20,6 @@ mod pipeline;
 mod recordings;
 mod subscribers;
 mod support;
+mod tls;
 mod up;
 mod workers;

@@ -117,7 +117,7 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_need_no_more_than_their_users_may() {
-    let Some(nats) = Nats::start_with_users() else { return };
+    let Some(mut nats) = Nats::start_with_users() else { return };
     let storms = Some(Storms { every: Duration::from_secs(5), strength: 1.0 });
     let source = Source::Seed { seed: 3, storms, scenario: None, speed: Speed::Times(1.0), wait_subscribers: 0 };
     let config = simulate::Config { listen: simulate::LOOPBACK, source, timing: Timing::default(), faults: [].into() };
@@ -160,6 +160,13 @@ async fn services_need_no_more_than_their_users_may() {
     assert_eq!(services_seen.len(), 3, "{status}");
     let detect = services_seen.iter().find(|service| service["role"] == "detect").unwrap();
     assert!(detect["status"]["state"]["snapshot"].is_number(), "{status}");
+    // What clients ask after they lost the broker, they may ask too.
+    for _ in 0..2 {
+        nats.kill();
+        nats.restart();
+        let sent = simulator.telegram().requests().len();
+        eventually("alerts arrive again", async || simulator.telegram().requests().len() > sent + 1).await;
+    }
     let (code, _, err) = run(&["subscribers", "mute", CHAT, "1h"], &as_user("admin"));
     assert_eq!(code, 0, "{err}");
     for service in &services {

@@ -84,6 +84,19 @@ impl Nats {
         Self::start_in(folder)
     }
 
+    /// Over TLS only, with this certificate.
+    pub(crate) fn start_with_tls(certificate: &str, key: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("cert.pem"), certificate).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key).unwrap();
+        let at = folder.path().display();
+        let config = format!(
+            "jetstream {{ store_dir: \"{at}\" }}\ntls {{ cert_file: \"{at}/cert.pem\", key_file: \"{at}/key.pem\" }}\n"
+        );
+        std::fs::write(folder.path().join("server.conf"), config).unwrap();
+        Self::start_in(folder)
+    }
+
     fn start_in(folder: TempDir) -> Option<Self> {
         let binary = nats_server()?;
         // The port is free now; another process taking it in between would be a bug of the test machine.
@@ -221,6 +234,8 @@ pub(crate) async fn machine() -> MutexGuard<'static, ()> {
 pub(crate) fn program() -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    // Tests count what lies in the streams.
+    command.env("FORESHOCK_CANARY", "off");
     command
 }
 
@@ -233,6 +248,19 @@ pub(crate) fn run(args: &[&str], env: &BTreeMap<String, String>) -> (i32, String
 
 pub(crate) fn env<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Where a service says that it answers.
+pub(crate) async fn address(service: &Service) -> String {
+    let said = || {
+        let log = service.log();
+        let line = log.lines().find(|line| line.contains("answered over HTTP"))?;
+        let line: Value = serde_json::from_str(line).unwrap();
+        let url = line["url"].as_str().unwrap().strip_prefix("http://")?.strip_suffix('/')?;
+        Some(url.to_owned())
+    };
+    eventually("it says where HTTP is answered", async || said().is_some()).await;
+    said().unwrap()
 }
 
 /// Waits until something holds; `what` names it when it never does.
@@ -261,7 +289,8 @@ pub(crate) async fn settled<T: PartialEq>(what: &str, quiet: Duration, mut look:
 
 /// Every alert of ALERTS in order, with its payload.
 pub(crate) async fn alerts(bus: &Bus) -> Vec<(Alert, Vec<u8>)> {
-    let mut cursor = Cursor::open(bus, Stream::Alerts, Sequence::new(1), None).await.unwrap();
+    let filter = Some(bus.names().alerts());
+    let mut cursor = Cursor::open(bus, Stream::Alerts, Sequence::new(1), filter).await.unwrap();
     let mut alerts = Vec::new();
     while let Some(record) = cursor.next_pending().await.unwrap() {
         alerts.push((wire::decode(&record.payload).unwrap(), record.payload.to_vec()));

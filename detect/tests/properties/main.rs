@@ -319,6 +319,6 @@ fn event_time(event: &MarketEvent) -> Option<EventTime> {
         MarketEvent::Liquidation(event) => Some(event.event_time),
         MarketEvent::Feed(feed) => Some(feed.event_time),
         MarketEvent::OpenInterest(event) => Some(event.event_time),
-        MarketEvent::Rules(_) => None,
+        MarketEvent::Rules(_) | MarketEvent::Canary(_) => None,
     }
 }

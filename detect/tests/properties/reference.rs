@@ -63,6 +63,7 @@ impl Reference {
                 }
             }
             MarketEvent::OpenInterest(event) => self.sample(position, event),
+            MarketEvent::Canary(_) => {}
             MarketEvent::Rules(rules) => {
                 self.rules = Rules::parse(&rules.text).unwrap_or_else(|_| self.rules.clone());
                 self.open_interest.disarm(|base| self.rules.oi(base).is_some());

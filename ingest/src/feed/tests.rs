@@ -31,7 +31,7 @@ fn told(observations: &mut mpsc::Receiver<Observation>, start_ms: i64) -> Vec<(&
         }
         MarketEvent::Feed(feed) => (feed.state.as_str(), 0),
         MarketEvent::Liquidation(_) => ("liquidation", 0),
-        MarketEvent::OpenInterest(_) | MarketEvent::Rules(_) => ("other", 0),
+        MarketEvent::OpenInterest(_) | MarketEvent::Rules(_) | MarketEvent::Canary(_) => ("other", 0),
     });
     told.collect()
 }

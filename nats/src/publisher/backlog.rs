@@ -59,7 +59,9 @@ impl Item {
         let kind = match &observed.event {
             MarketEvent::Liquidation(_) => Kind::Liquidation,
             MarketEvent::Feed(feed) if feed.state == FeedState::Alive => Kind::Alive,
-            MarketEvent::Feed(_) | MarketEvent::OpenInterest(_) | MarketEvent::Rules(_) => Kind::Other,
+            MarketEvent::Feed(_) | MarketEvent::OpenInterest(_) | MarketEvent::Rules(_) | MarketEvent::Canary(_) => {
+                Kind::Other
+            }
         };
         let encoded = wire::encode(&observed.event)?;
         Ok(Self {

@@ -68,11 +68,11 @@ const FOR_EVER: Duration = Duration::ZERO;
 /// No limit per subject.
 const ANY: i64 = -1;
 
-pub(super) fn stream_config(config: &Config, stream: Stream) -> stream::Config {
-    let asset = match stream {
+pub(super) fn stream_config(config: &Config, of: Stream) -> stream::Config {
+    let asset = match of {
         Stream::Market => Asset {
             description: "what venues said, what state each feed was in, which rules came into force",
-            schema: "liquidation, open_interest, feed, rules",
+            schema: "liquidation, open_interest, feed, rules, canary",
             version: market::VERSION,
             max_age: config.limits.market_age,
             max_bytes: i64::try_from(config.limits.market_bytes).unwrap_or(i64::MAX),
@@ -92,7 +92,7 @@ pub(super) fn stream_config(config: &Config, stream: Stream) -> stream::Config {
         },
         Stream::Alerts => Asset {
             description: "what foreshock concluded, each alert once",
-            schema: "alert",
+            schema: "alert, canary",
             version: alert::VERSION,
             max_age: DAY.saturating_mul(90),
             // About 100,000 alerts. At the bound the oldest go: a full log must not silence a warning.
@@ -133,7 +133,9 @@ pub(super) fn stream_config(config: &Config, stream: Stream) -> stream::Config {
             deny_delete: false,
         },
     };
-    let mut stream = base(config, config.names.stream(stream), config.names.stream_subjects(stream), &asset);
+    let mut stream = base(config, config.names.stream(of), config.names.stream_subjects(of), &asset);
+    // Canaries are gone after an hour: a subject costs the broker memory for as long as its message lies there.
+    stream.allow_message_ttl = of == Stream::Alerts;
     if asset.schema.starts_with("liquidation") {
         stream.metadata.insert(MARKET_MODE.to_owned(), config.market.as_str().to_owned());
     }

@@ -4,9 +4,10 @@ use nats::{AlertStored, Config, Expect, Limits, PublishError};
 use schemas::{
     alert::Alert,
     delivery::{Dead, Decision, LedgerEvent},
-    market::MarketEvent,
-    position::Sequence,
+    market::{Canary, MarketEvent},
+    position::{Created, MarketPosition, Sequence},
     subject::Stream,
+    time::ReceivedAt,
     wire,
 };
 
@@ -45,6 +46,25 @@ async fn an_alert_is_stored_once_however_long_ago_that_was() {
     assert_eq!(headers.evidence().unwrap().to_string(), "MARKET:40-42");
     assert_eq!(headers.detected_at_ms(), Some(1_234));
     assert_eq!(wire::decode::<Alert>(&records[0].payload), Ok(alert(1)));
+}
+
+#[tokio::test]
+async fn a_canary_beside_alerts_is_stored_once_and_the_last_alert_is_found_behind_it() {
+    let Some(server) = Server::start() else { return };
+    let bus = server.ready().await;
+    let filter = bus.names().alerts();
+    let position = |sequence| MarketPosition { created: Created::from_nanos(7), sequence: Sequence::new(sequence) };
+    let canary = |due| Canary::new(due, ReceivedAt::from_millis(due));
+    bus.publish_canary(&canary(60_000), position(41)).await.unwrap();
+    assert!(bus.last_on_subject(Stream::Alerts, &filter).await.unwrap().is_none());
+    store_alert(&bus, 1).await;
+    for _ in 0..2 {
+        bus.publish_canary(&canary(120_000), position(43)).await.unwrap();
+    }
+    assert_eq!(bus.stream_state(Stream::Alerts).await.unwrap().messages, 3);
+    let last = bus.last_on_subject(Stream::Alerts, &filter).await.unwrap().unwrap();
+    assert_eq!(wire::decode::<Alert>(&last.payload), Ok(alert(1)));
+    assert_eq!(contents(&bus, Stream::Alerts, Some(filter)).await.len(), 1);
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ impl Page {
     /// Returns the answer as this recipient's channel shows it.
     pub(super) fn text_for(&self, recipient: &Recipient) -> String {
         match recipient {
-            Recipient::Terminal => self.plain(),
+            Recipient::Terminal | Recipient::Null => self.plain(),
             Recipient::Telegram(_) => self.html(),
         }
     }

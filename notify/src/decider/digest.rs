@@ -39,7 +39,7 @@ impl Decider {
 fn digest(recipient: &Recipient, held: &Held, clock: EventTime, now: WallTime) -> LedgerEvent {
     let digest = Digest::of(held);
     let text = match recipient.channel() {
-        Channel::Terminal => digest.plain(),
+        Channel::Terminal | Channel::Null => digest.plain(),
         Channel::Telegram => digest.html(),
     };
     let first = held.first.map_or_else(String::new, |first| first.to_string());

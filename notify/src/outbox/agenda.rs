@@ -12,17 +12,17 @@ use crate::{recipient::Recipient, time::WallTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
     /// No limits.
-    Terminal,
+    Unlimited,
     Messages,
     Edits,
 }
 
 impl Lane {
-    const ALL: [Self; 3] = [Self::Terminal, Self::Messages, Self::Edits];
+    const ALL: [Self; 3] = [Self::Unlimited, Self::Messages, Self::Edits];
 
     const fn of(recipient: &Recipient, turn: Turn) -> Self {
         match (recipient, turn.class()) {
-            (Recipient::Terminal, _) => Self::Terminal,
+            (Recipient::Terminal | Recipient::Null, _) => Self::Unlimited,
             (Recipient::Telegram(_), Class::Edit) => Self::Edits,
             (Recipient::Telegram(_), Class::Answer | Class::New(_) | Class::Digest | Class::Picture) => Self::Messages,
         }

@@ -80,6 +80,7 @@ impl Intent {
             Self::Note(note) => match note.topic {
                 Topic::Answer { .. } => Class::Answer,
                 Topic::Notice { .. } => Class::New(Reverse(Priority::Medium)),
+                Topic::Canary { .. } => Class::New(Reverse(Priority::Low)),
                 Topic::Digest { .. } => Class::Digest,
                 Topic::Picture { .. } => Class::Picture,
             },
@@ -110,7 +111,7 @@ impl Intent {
                 Topic::Answer { .. } => ANSWER_TIME_TO_LIVE,
                 Topic::Picture { .. } => PICTURE_TIME_TO_LIVE,
                 Topic::Digest { .. } => DIGEST_TIME_TO_LIVE,
-                Topic::Notice { .. } => NOTE_TIME_TO_LIVE,
+                Topic::Notice { .. } | Topic::Canary { .. } => NOTE_TIME_TO_LIVE,
             },
         };
         let age_ms = now.as_millis().saturating_sub(self.at().as_millis());

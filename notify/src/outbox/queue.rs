@@ -63,11 +63,11 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(recipient: &Recipient) -> Self {
         let is_group = match recipient {
-            Recipient::Terminal => false,
+            Recipient::Terminal | Recipient::Null => false,
             Recipient::Telegram(chat) => chat.is_group(),
         };
         let windows = match recipient {
-            Recipient::Terminal => Vec::new(),
+            Recipient::Terminal | Recipient::Null => Vec::new(),
             Recipient::Telegram(_) => {
                 let minute = is_group.then(|| Window::new(GROUP_LIMIT, GROUP_PERIOD));
                 [Window::new(CHAT_LIMIT, CHAT_PERIOD)].into_iter().chain(minute).collect()

@@ -112,7 +112,7 @@ async fn a_message_is_html_without_previews() {
     assert_eq!(send(url, &Text::Html("<i>a</i>".to_owned())).await.unwrap(), MessageId(7));
     let request = server.await.unwrap();
     assert!(request.starts_with("POST /bot123456:AAbb_cc-DD/sendMessage HTTP/1.1\r\n"), "{request}");
-    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
     let expected = serde_json::json!({
         "chat_id": "-42", "text": "<i>a</i>", "parse_mode": "HTML", "link_preview_options": { "is_disabled": true },
     });
@@ -190,7 +190,7 @@ async fn a_bot_of_our_own_asks_for_what_it_hears() {
     let (updates, request) = own(answer, |bot| async move { bot.updates(Some(8)).await.unwrap() }).await;
     assert_eq!(updates.len(), 2);
     assert!(request.starts_with("POST /bot123456:AAbb_cc-DD/getUpdates HTTP/1.1\r\n"), "{request}");
-    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
     let kinds = ["message", "callback_query", "my_chat_member"];
     let expected = serde_json::json!({ "offset": 8, "timeout": 25, "limit": 10, "allowed_updates": kinds });
     assert_eq!(body, expected);

@@ -47,6 +47,7 @@ fn the_bytes_of_version_1_are_read_and_written() {
     holds("feed_alive", &samples::alive());
     holds("feed_recovered", &samples::recovered());
     holds("rules", &samples::rules());
+    holds("canary", &samples::canary());
     holds("alert_large_liquidation", &samples::large_liquidation());
     holds("alert_cascade", &samples::cascade());
     holds("alert_oi_explosion", &samples::oi_explosion());
@@ -114,6 +115,7 @@ fn json_has_the_fields_of_the_contract() {
     has_fields(&samples::recovered(), "type v id venue channel instance state since gap_ms event_time");
     has_fields(&samples::alive(), "type v id venue channel state since event_time");
     has_fields(&samples::rules(), "type v id version origin text");
+    has_fields(&samples::canary(), "type v id received_at");
     let alert = "type v id kind base priority rules trigger event_time received_at window_ms coverage saturated";
     has_fields(
         &samples::large_liquidation(),

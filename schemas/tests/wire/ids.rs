@@ -29,6 +29,7 @@ fn the_ids_of_the_facts_never_change() {
             "osk4aftsm4pmzb2looxoaizrtm",
         ),
         (samples::rules().id(), "rules|3|[liquidation.BTC]\nsingle_usd = 100_000\n", "a366bucs3zbml42ce2hohksso4"),
+        (samples::canary().id(), "canary|1763922480000", "fn73p2bghadg6wr2b6w6oibv5q"),
         (started, "alert|cascade|BTC|<liquidation>", "hczf243thfqiuo4l3fxbfvtnl4"),
         (
             Alert::id_of_phase(&base, started, Phase::Escalated, Some(4)),

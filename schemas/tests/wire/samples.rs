@@ -10,7 +10,9 @@ use schemas::{
     amount::{Price, Quantity, Ratio, Usd, parse_decimal},
     delivery::{self, Dead, Decision, Delivery, Edit, Feedback, LedgerEvent, Note, Outcome, Topic, Update},
     id::Id,
-    market::{Feed, FeedState, Liquidation, MarketEvent, OpenInterest, Origin, PriceKind, Reported, Rules, Side},
+    market::{
+        Canary, Feed, FeedState, Liquidation, MarketEvent, OpenInterest, Origin, PriceKind, Reported, Rules, Side,
+    },
     name::{Base, Venue},
     subscriber::{self, Cause, Mute, Preferences, QuietHours, Standing, Subscriber, Thresholds},
     time::{EventTime, ReceivedAt},
@@ -89,6 +91,10 @@ pub(crate) fn recovered() -> MarketEvent {
 
 pub(crate) fn rules() -> MarketEvent {
     MarketEvent::Rules(Rules::new(3, Origin::Cli, "[liquidation.BTC]\nsingle_usd = 100_000\n".to_owned()))
+}
+
+pub(crate) fn canary() -> MarketEvent {
+    MarketEvent::Canary(Canary::new(1_763_922_480_000, ReceivedAt::from_millis(1_763_922_480_004)))
 }
 
 fn alert(priority: Priority, window_ms: u64, finding: Finding) -> Alert {
@@ -240,12 +246,13 @@ pub(crate) fn note(topic: Topic, outcome: Outcome) -> LedgerEvent {
 }
 
 /// Every topic, by its name on the wire.
-pub(crate) fn topics() -> [(&'static str, Topic); 4] {
+pub(crate) fn topics() -> [(&'static str, Topic); 5] {
     let answer = Topic::Answer { update: 900, command: "mute".to_owned(), reply_to: Some(41), forum: Some(7) };
     [
         ("digest", Topic::Digest { event_time: EventTime::from_millis(1_763_922_488_123), held: 4 }),
         ("picture", Topic::Picture { alert: Id::of("test", &["alert"]) }),
         ("answer", answer),
+        ("canary", Topic::Canary { received_at: ReceivedAt::from_millis(1_763_922_480_004) }),
         ("notice", Topic::Notice { name: "feed_dead".to_owned() }),
     ]
 }

@@ -64,13 +64,10 @@ pub(crate) async fn from_the_first(bus: &Bus) -> anyhow::Result<Start> {
     Ok(Start { detector, created: market.created, from: market.first, last: None, skip_before: Sequence::new(0) })
 }
 
-/// Returns the largest position in ALERTS: alerts lie there in the order of their positions, so the last one has it.
+/// Returns the largest position in ALERTS: alerts lie there in the order of their positions, so the last one has it. Canaries, which
+/// go after an hour and leave the stream's last place empty, do not count.
 async fn newest_alert_position(bus: &Bus, created: Created) -> anyhow::Result<Sequence> {
-    let alerts = bus.stream_state(Stream::Alerts).await?;
-    if alerts.messages == 0 {
-        return Ok(Sequence::new(0));
-    }
-    let last = bus.message_at(Stream::Alerts, alerts.last).await.context("the newest alert cannot be read")?;
-    let position = last.and_then(|record| record.headers.position());
+    let last = bus.last_on_subject(Stream::Alerts, &bus.names().alerts()).await;
+    let position = last.context("the newest alert cannot be read")?.and_then(|record| record.headers.position());
     Ok(position.filter(|position| position.created == created).map_or(Sequence::new(0), |position| position.sequence))
 }

@@ -185,7 +185,7 @@ fn event(event: &MarketEvent) -> String {
             let (at, worth) = (clock(sample.event_time.as_millis()), usd(sample.notional_usd));
             format!("{at} {} {} {} coins = {worth}", sample.venue, sample.instrument, sample.coins)
         }
-        MarketEvent::Feed(_) | MarketEvent::Rules(_) => String::new(),
+        MarketEvent::Feed(_) | MarketEvent::Rules(_) | MarketEvent::Canary(_) => String::new(),
     }
 }
 

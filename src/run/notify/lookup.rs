@@ -153,12 +153,16 @@ async fn base_of(bus: &Bus, alert: Id) -> anyhow::Result<Option<Base>> {
     }))
 }
 
+/// Canaries that lie in ALERTS at most, at one a minute for an hour, and as many again for good measure.
+const CANARIES_MAX: u64 = 120;
+
 /// Returns the newest alerts, newest first; what cannot be decoded is left out.
 async fn newest_alerts(bus: &Bus, count: usize) -> anyhow::Result<Vec<Alert>> {
     let last = bus.stream_state(Stream::Alerts).await?.last;
-    let from = Sequence::new(last.get().saturating_sub(count as u64) + 1);
+    // Canaries lie between them.
+    let from = Sequence::new(last.get().saturating_sub(count as u64 + CANARIES_MAX) + 1);
     let mut alerts = Vec::with_capacity(count);
-    let mut cursor = Cursor::open(bus, Stream::Alerts, from, None).await?;
+    let mut cursor = Cursor::open(bus, Stream::Alerts, from, Some(bus.names().alerts())).await?;
     while let Some(record) = cursor.next_pending().await? {
         alerts.extend(wire::decode::<Alert>(&record.payload).ok());
     }

@@ -29,6 +29,7 @@ pub(super) struct Calls {
     results: Family<Labels<2>, Counter>,
     durations: Family<Labels<1>, Histogram>,
     event_to_confirm: Histogram,
+    canary: Histogram,
 }
 
 impl Default for Watch {
@@ -37,6 +38,7 @@ impl Default for Watch {
             results: Family::default(),
             durations: Family::new_with_constructor(seconds),
             event_to_confirm: seconds(),
+            canary: seconds(),
         };
         Self { status: watch::Sender::default(), calls }
     }
@@ -59,6 +61,11 @@ impl Calls {
     pub(super) fn confirmed(&self, after_ms: i64) {
         self.event_to_confirm.observe(ms_to_s(after_ms.max(0)));
     }
+
+    /// Takes in a canary that came to its end: the host clocks of its end and its beginning apart, in milliseconds.
+    pub(super) fn canary(&self, took_ms: i64) {
+        self.canary.observe(ms_to_s(took_ms));
+    }
 }
 
 impl Watch {
@@ -69,11 +76,13 @@ impl Watch {
 
     /// Adds what is measured to `registry`.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Calls { results, durations, event_to_confirm } = self.calls.clone();
+        let Calls { results, durations, event_to_confirm, canary } = self.calls.clone();
         registry.register("telegram_requests", "Calls of the Bot API, by what came of them", results);
         registry.register("telegram_request_seconds", "Time until a call of the Bot API was answered", durations);
         let help = "From an alert's venue time until the channel accepted it";
         registry.register("event_to_confirm_seconds", help, event_to_confirm);
+        let help = "From an ingest through every stream to the sink that is nobody, once a minute";
+        registry.register("canary_seconds", help, canary);
         registry.register_collector(Box::new(Figures(self.status.subscribe())));
     }
 }
@@ -95,6 +104,8 @@ impl Collector for Figures {
         page.counter("deliveries", "What became of deliveries", results)?;
         let commands = status.commands.iter().map(|(command, count)| ([("command", command.clone())], *count));
         page.counter("commands", "Updates of Telegram carried out, by command", commands)?;
+        let canary = status.canary.map(|canary| ms_to_s(canary.at));
+        page.gauge("canary_last_timestamp_seconds", "When a canary last came to its end, host clock", [([], canary)])?;
         page.gauge("outbox_items", "Messages that wait", [([], Some(status.waiting as f64))])?;
         page.gauge("subscribers", "Recipients that get alerts", [([], Some(status.subscribers as f64))])
     }

@@ -137,11 +137,16 @@ impl Pictures {
         let draw = move || {
             let liquidations = events.iter().filter_map(|event| match event {
                 MarketEvent::Liquidation(event) => Some(event),
-                MarketEvent::OpenInterest(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) => None,
+                MarketEvent::OpenInterest(_)
+                | MarketEvent::Feed(_)
+                | MarketEvent::Rules(_)
+                | MarketEvent::Canary(_) => None,
             });
             let samples = events.iter().filter_map(|event| match event {
                 MarketEvent::OpenInterest(sample) => Some(sample),
-                MarketEvent::Liquidation(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) => None,
+                MarketEvent::Liquidation(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) | MarketEvent::Canary(_) => {
+                    None
+                }
             });
             if is_oi {
                 Interest::new(base, at, window_ms, threshold, samples).png()
@@ -174,7 +179,7 @@ impl Pictures {
             let event_time = match &event {
                 MarketEvent::Liquidation(event) => event.event_time,
                 MarketEvent::OpenInterest(sample) => sample.event_time,
-                MarketEvent::Feed(_) | MarketEvent::Rules(_) => continue,
+                MarketEvent::Feed(_) | MarketEvent::Rules(_) | MarketEvent::Canary(_) => continue,
             };
             if event_time < since {
                 continue;

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use nats::{Bus, Cursor, Delivered, Durable, Record};
 use notify::{
+    canary,
     commands::{facts::Known, journal::Journal},
     decide::Market,
     decider::Decider,
@@ -25,6 +26,7 @@ use schemas::{
     alert::Alert,
     delivery::{Delivery, LedgerEvent, Note, Outcome, Topic},
     id::Id,
+    market::MarketEvent,
     position::Sequence,
     subject::Stream,
     subscriber::{self, Cause, Preferences, Standing, Subscriber},
@@ -44,7 +46,7 @@ use super::{
     lookup::Lookup,
     sinks::Sinks,
     store::{Fenced, Store},
-    wall_time,
+    view, wall_time,
 };
 use crate::run::park;
 
@@ -231,6 +233,11 @@ impl Sender {
     }
 
     async fn decide(&self, delivered: Delivered) -> Deciding {
+        if self.bus.names().is_canary(&delivered.record.subject)
+            && let Ok(MarketEvent::Canary(canary)) = wire::decode(&delivered.record.payload)
+        {
+            return Deciding { delivered, alert: None, events: vec![canary::intent(&canary, wall_time())] };
+        }
         match wire::decode::<Alert>(&delivered.record.payload) {
             Ok(alert) => {
                 let events = self.decider.decide(&alert, wall_time());
@@ -289,8 +296,15 @@ impl Sender {
         }
     }
 
-    /// Measures how long an alert took; a recorded market has another time.
-    fn time(&self, event: &LedgerEvent) {
+    /// Measures how long an alert or a canary took; a recorded market has another time.
+    fn time(&mut self, event: &LedgerEvent) {
+        if let LedgerEvent::Note(Note { topic: Topic::Canary { received_at }, outcome, at, .. }) = event
+            && matches!(outcome, Outcome::Sent { .. })
+        {
+            let took_ms = (at - received_at.as_millis()).max(0);
+            self.watch.calls.canary(took_ms);
+            self.shown.canary = Some(view::Canary { at: *at, took_ms });
+        }
         if let LedgerEvent::Delivery(Delivery { event_time, at, outcome: Outcome::Sent { .. }, .. }) = event
             && self.sinks.policy.market == Market::Live
         {

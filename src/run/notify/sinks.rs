@@ -83,6 +83,7 @@ impl Sinks {
 
     pub(super) async fn send(&self, call: &Call) -> Result<Option<MessageId>, Failure> {
         match (&call.to, &self.telegram) {
+            (Recipient::Null, _) => Ok(None),
             (Recipient::Terminal, _) => self.print(&call.what).await,
             (Recipient::Telegram(chat), Some(telegram)) => match self.carry_out(telegram, chat, &call.what).await {
                 Ok(id) => Ok(Some(id)),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use schemas::{
     alert::Priority,
-    delivery::{Decision, Delivery, LedgerEvent, Outcome},
+    delivery::{Decision, Delivery, LedgerEvent, Note, Outcome, Topic},
     id::Id,
 };
 use serde::Serialize;
@@ -38,8 +38,19 @@ pub struct Status {
     pub waiting: u64,
     /// Recipients that get alerts.
     pub subscribers: u64,
+    /// The last canary that came to its end.
+    pub canary: Option<Canary>,
     /// The last alerts and what was decided about them, oldest first.
     pub recent: VecDeque<Recent>,
+}
+
+/// A canary that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Canary {
+    /// When, host clock, milliseconds since 1970 UTC.
+    pub at: i64,
+    /// How long its way from an ingest took, in milliseconds.
+    pub took_ms: i64,
 }
 
 /// One alert as people see it.
@@ -65,6 +76,8 @@ impl Status {
         let (outcome, id, recipient) = match event {
             LedgerEvent::Decision(decision) => return self.count_decision(decision),
             LedgerEvent::Delivery(delivery) => (&delivery.outcome, delivery.alert, &delivery.recipient),
+            // Nobody was told anything.
+            LedgerEvent::Note(Note { topic: Topic::Canary { .. }, .. }) => return,
             LedgerEvent::Note(note) => (&note.outcome, note.id, &note.recipient),
             LedgerEvent::Update(update) => return self.asked(&update.command),
             LedgerEvent::Feedback(_) => return,

@@ -131,7 +131,7 @@ pub(super) fn multi_oi(shared: &Shared, asset: usize, failed: &BTreeSet<Upstream
     })
 }
 
-/// Returns an answer of `combined_price`.
+/// Returns the `data` of `combined_price`.
 pub(super) fn combined_price(shared: &Shared, asset: usize) -> Value {
     let now_ms = shared.market_ms();
     let price = shared.market.price(asset, now_ms);
@@ -146,8 +146,47 @@ pub(super) fn combined_price(shared: &Shared, asset: usize) -> Value {
     {
         perp[name] = value.into();
     }
-    json!({"success": true, "data": {"base_symbol": ASSETS[asset].base, "spot_exchange": "binance",
-        "perp_exchange": "binance", "spot": spot, "perp": perp}})
+    json!({"base_symbol": ASSETS[asset].base, "spot_exchange": "binance", "perp_exchange": "binance", "spot": spot,
+        "perp": perp})
+}
+
+/// Returns the `data` of `comprehensive_analysis`. Only the keys and types are those of the service; nothing is computed.
+pub(super) fn comprehensive_analysis(shared: &Shared, asset: usize) -> Value {
+    let now_ms = shared.market_ms();
+    let price = shared.market.price(asset, now_ms);
+    let coins = shared.market.open_interest(Exchange::Binance, asset, shared.interest_ms(Exchange::Binance, now_ms));
+    json!({
+        "price_data": {"current_price": price, "change_24h": 0.0},
+        "volume_analysis": {"current_volume": coins * TURNOVER, "volume_usd": coins * TURNOVER * price,
+            "spike_level": "NORMAL", "spike_percentage": 0.0, "relative_volume": 1.0},
+        "cvd_analysis": {"current_cvd": 0.0, "cvd_change_24h": 0.0, "cvd_trend": "NEUTRAL"},
+        "technical_indicators": {"rsi_14": 50.0, "vwap": price, "atr_14": price * 0.002, "volatility_24h": 0.02},
+        "market_sentiment": {"market_control": "BALANCED", "control_strength": 50.0, "aggression_level": "LOW"},
+        "oi_data": {"open_interest": coins, "open_interest_usd": coins * price, "funding_rate": FUNDING_RATE},
+    })
+}
+
+/// Returns the `data` of `volume_spike`; keys and types only, as above.
+pub(super) fn volume_spike(shared: &Shared, asset: usize) -> Value {
+    let price = shared.market.price(asset, shared.market_ms());
+    json!({"spike_level": "NORMAL", "spike_percentage": 0.0, "current_volume": 1.0, "average_volume": 1.0,
+        "volume_usd": price, "is_significant": false})
+}
+
+/// Returns the `data` of `cvd`; keys and types only, as above.
+pub(super) fn cvd(_: &Shared, _: usize) -> Value {
+    json!({"cvd_trend": "NEUTRAL", "current_cvd": 0.0, "cvd_change_24h": 0.0, "divergence_detected": false,
+        "price_trend": "NEUTRAL"})
+}
+
+/// Returns the `data` of `market_profile`; keys and types only, as above.
+pub(super) fn market_profile(shared: &Shared, asset: usize) -> Value {
+    let price = shared.market.price(asset, shared.market_ms());
+    let area = || json!({"poc": price, "vah": price * 1.01, "val": price * 0.99});
+    let period =
+        |period: &str| json!({"volume_profile": area(), "tpo": area(), "vwap": price, "period": period, "candles": 96});
+    json!({"symbol": ASSETS[asset].base, "current_price": price, "1h": period("1h"), "4h": period("4h"),
+        "1d": period("1d")})
 }
 
 fn share_percent(part: f64, whole: f64) -> f64 {

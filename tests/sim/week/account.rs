@@ -179,6 +179,7 @@ impl Account {
         let topic = match note.topic {
             Topic::Digest { .. } => "digest",
             Topic::Picture { .. } => "picture",
+            Topic::Canary { .. } => "canary",
             Topic::Answer { .. } | Topic::Notice { .. } => panic!("nobody asks here: {note:?}"),
         };
         let state = match &note.outcome {

@@ -60,7 +60,9 @@ impl Stage {
         let samples = std::iter::from_fn(|| self.samples.try_recv().ok());
         let venues = samples.map(|observation| match observation.event {
             MarketEvent::OpenInterest(sample) => sample.venue.to_string(),
-            MarketEvent::Liquidation(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) => "other".to_owned(),
+            MarketEvent::Liquidation(_) | MarketEvent::Feed(_) | MarketEvent::Rules(_) | MarketEvent::Canary(_) => {
+                "other".to_owned()
+            }
         });
         venues.collect()
     }
