@@ -9,7 +9,11 @@
 ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 ARG BUILDER=rust:1.95-slim-bookworm
 
+FROM ${RUNTIME} AS runtime
+
 FROM ${RUNTIME} AS service
+# An empty folder of the service's own user: a volume that is mounted here belongs to it.
+COPY --from=runtime --chown=65532:65532 /tmp /var/log/foreshock
 LABEL org.opencontainers.image.title="foreshock" \
       org.opencontainers.image.description="Early warning of liquidation cascades and open-interest explosions" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -14,11 +14,14 @@ if is_there "$runtime" && is_there "$nats"; then exit 0; fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+download() { apt-get --quiet=2 --option APT::Sandbox::User=root download "$@"; }
+
 # Unpacks Debian packages of this host's release into a folder.
 unpack() {
     local root=$1; shift
     mkdir -p "$work/debs" "$root"
-    (cd "$work/debs" && apt-get --quiet=2 --option APT::Sandbox::User=root download "$@")
+    # A fresh machine has no lists of packages yet.
+    (cd "$work/debs" && { download "$@" 2>/dev/null || { apt-get --quiet=2 update && download "$@"; }; })
     for name in "$@"; do dpkg-deb --extract "$work"/debs/"${name%%=*}"_*.deb "$root"; done
 }
 

@@ -24,10 +24,18 @@ compose() {
     local files=(-f docker-compose.monitoring.yml)
     export FORESHOCK_NETWORK=${FORESHOCK_NETWORK:-$(recorded network)}
     [ -z "$FORESHOCK_NETWORK" ] || files+=(-f scripts/deployment/network.yml)
+    local profiles=()
+    if [ -n "$(recorded cluster)" ]; then
+        profiles+=(--profile cluster)
+        export FORESHOCK_REPLICAS=3 FORESHOCK_NATS_CONF=/etc/nats/cluster.conf FORESHOCK_NATS_VOLUME=cluster-1-data
+        export FORESHOCK_NATS_URL=nats://nats:4222,nats://nats-2:4222,nats://nats-3:4222
+        export FORESHOCK_NATS_MEMORY=${FORESHOCK_NATS_MEMORY:-96m} FORESHOCK_NATS_GOMEMLIMIT=${FORESHOCK_NATS_GOMEMLIMIT:-80MiB}
+    fi
+    [ -z "$(recorded monitoring)" ] || profiles+=(--profile monitoring)
     for file in ${FORESHOCK_COMPOSE_FILES:-}; do files+=(-f "$file"); done
     [ ! -s "$FORESHOCK_SECRETS/telegram_bot_token" ] || export FORESHOCK_SHARED_TOKEN=1
     [ ! -s "$FORESHOCK_SECRETS/foreshock_bot_token" ] || export FORESHOCK_OWN_TOKEN=1
-    FORESHOCK_IMAGE=${FORESHOCK_IMAGE:-$(recorded image)} "${compose_program[@]}" -p "$project" "${files[@]}" "$@"
+    FORESHOCK_IMAGE=${FORESHOCK_IMAGE:-$(recorded image)} "${compose_program[@]}" -p "$project" "${files[@]}" "${profiles[@]}" "$@"
 }
 
 # Everything of ours has this label, which Compose sets itself.

@@ -5,11 +5,13 @@
 sick=0
 memory=$(docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' 2>/dev/null || true)
 printf '%-8s %-10s %-10s %s\n' service container ready memory
-for service in nats ingest detect notify; do
+nodes=nats
+[ -z "$(recorded cluster)" ] || nodes="nats nats-2 nats-3"
+for service in $nodes ingest detect notify; do
     container=$project-$service-1
     status=$(docker inspect --format '{{.State.Status}}' "$container" 2>/dev/null || echo missing)
     ready=no
-    if [ "$service" = nats ]; then
+    if [[ $service = nats* ]]; then
         docker exec "$container" wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true' 2>/dev/null && ready=yes
     else
         docker exec "$container" /foreshock health >/dev/null 2>&1 && ready=yes

@@ -12,9 +12,14 @@ old=$(recorded image)
 docker image inspect "$new" >/dev/null 2>&1 || fail "there is no image $new"
 [ "$new" != "$old" ] || fail "$new is what runs"
 
-admin() { FORESHOCK_IMAGE=$1 compose run --rm --no-deps --quiet-pull --no-TTY admin "${@:2}" 2>/dev/null; }
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
+admin() {
+    FORESHOCK_IMAGE=$1 compose run --rm --no-deps --quiet-pull --no-TTY admin "${@:2}" 2>"$errors" ||
+        { cat "$errors" >&2; fail "$1 does not answer to \`admin $2\`; nothing was changed"; }
+}
 last() { admin "$old" status --json | grep -o '"last":[0-9]*,"messages":[0-9]*,"stream":"MARKET"' | cut -d: -f2 | cut -d, -f1; }
-folded() { admin "$1" replay --stream --from-seq "$from" --to-seq "$to" --json | grep -o '"id":"[a-z2-7]*"' | sort; }
+folded() { admin "$1" replay --stream --from-seq "$from" --to-seq "$to" --json | { grep -o '"id":"[a-z2-7]*"' || true; } | sort; }
 
 # From here on rollback.sh knows where to go back to.
 echo "$old" >"$state/previous"
